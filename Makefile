@@ -1,0 +1,50 @@
+# Each target does all of its own set-up from a bare clone.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+export DO_NOT_TRACK := 1
+export HF_HUB_DISABLE_TELEMETRY := 1
+export HF_HUB_OFFLINE ?= 1
+
+.PHONY: demo test check bench soak format docs clean
+
+$(STAMP): pyproject.toml constraints.txt
+	@echo "Setting up $(VENV) (a few minutes the first time)"
+	@start=$$(date +%s); \
+	$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else "Python 3.11 to 3.13 is needed; say make PYTHON=/path/to/python3.11")' && \
+	$(PYTHON) -m venv $(VENV) && \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt pip setuptools && \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]' && \
+	touch $(STAMP) && \
+	echo "set-up took $$(( $$(date +%s) - start )) s"
+
+demo: $(STAMP)  ## learn four small tasks in order; show what one adapter loses and ours does not
+	@start=$$(date +%s); $(BIN)/lori demo && echo "the demo took $$(( $$(date +%s) - start )) s"
+
+test: $(STAMP)  ## every test, slow ones too; those on real data need LORI_DATA and LORI_MODELS
+	$(BIN)/python -m pytest -q
+
+check: $(STAMP)  ## what CI runs
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(MAKE) test
+
+bench: $(STAMP)  ## measure what we claim and rewrite docs/performance.md
+	$(BIN)/python -m benchmarks.step_cost
+	$(BIN)/python -m benchmarks.write_performance
+
+soak: $(STAMP)  ## the large sizes: ten kills
+	$(BIN)/python -m pytest -q tests/flows -m slow --soak
+
+format: $(STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: $(STAMP)  ## regenerate docs/reference.md
+	$(BIN)/python -m lori_core.reference_doc > docs/reference.md
+
+clean:
+	rm -rf $(VENV) .lori build dist *.egg-info

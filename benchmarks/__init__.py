@@ -1,0 +1,1 @@
+"""What we claim, as commands anyone can run."""

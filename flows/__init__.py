@@ -1,0 +1,1 @@
+"""The will: order, retries, schedules, workers, and the `lori` command."""

@@ -1,0 +1,131 @@
+"""What can go wrong, as a tree.
+
+LoriError
+├── BadInput            the user's mistake: one line (which value, what was expected, what to do), exit 2
+│   ├── UnknownKey      a key no setting has; names the nearest one
+│   ├── InvalidSparsity
+│   ├── CapacityError   more entries asked for than are free
+│   ├── UnknownLayers   `target_modules` that match nothing
+│   └── SequenceChanged a learned part of a sequence is no longer what it was
+├── CheckFailed         a check said no (verify, gate): exit 1
+│   └── DigestMismatch  stored bits are not the bits that were certified
+└── MaskMismatch        a mask whose shape is not the shape of the B it should gate (our own bug)
+
+Every class takes plain data and builds its sentence in `__str__`, so it survives pickling between
+processes. Anything else that escapes is a bug of ours and keeps its traceback.
+"""
+
+from collections.abc import Sequence
+
+
+class LoriError(Exception):
+    """Everything this project raises on purpose."""
+
+
+class BadInput(LoriError, ValueError):
+    """A value the user gave that cannot be used: which one, what was expected, what to do."""
+
+    def __init__(self, what: str, expected: str, remedy: str = "") -> None:
+        super().__init__(what, expected, remedy)
+        self.what, self.expected, self.remedy = what, expected, remedy
+
+    def __str__(self) -> str:
+        """One line, whatever the parts contain."""
+        sentence = f"{self.what}: expected {self.expected}."
+        return " ".join(f"{sentence} {self.remedy}".split())
+
+
+class UnknownKey(BadInput):
+    """A key that no setting has."""
+
+    def __init__(self, where: str, key: str, nearest: str | None, known: Sequence[str]) -> None:
+        known = tuple(known)
+        remedy = f"Did you mean `{nearest}`?" if nearest else "Remove it."
+        super().__init__(f"{where}: unknown key `{key}`", f"one of {', '.join(known)}", remedy)
+        self.args = (where, key, nearest, known)
+        self.key, self.nearest = key, nearest
+
+
+class InvalidSparsity(BadInput):
+    """A sparsity outside [0, 1)."""
+
+    def __init__(self, sparsity: float) -> None:
+        super().__init__(
+            f"sparsity {sparsity}",
+            "a share of entries left unmarked, at least 0 and below 1",
+            "0.9 trains one entry in ten.",
+        )
+        self.args = (sparsity,)
+        self.sparsity = sparsity
+
+
+class CapacityError(BadInput):
+    """More entries of B are asked for than are free."""
+
+    def __init__(self, where: str, needed: int, free: int, remedy: str = "") -> None:
+        super().__init__(
+            f"{where}: {needed} entries of B are needed and {free} are free",
+            "no more than are free",
+            remedy or "Raise `sparsity` or `tasks_planned`, raise `r`, or start a new sequence.",
+        )
+        self.args = (where, needed, free, remedy)
+        self.needed, self.free = needed, free
+
+
+class UnknownLayers(BadInput):
+    """Names in `target_modules` that match no linear layer of the base."""
+
+    def __init__(self, names: Sequence[str], known: Sequence[str]) -> None:
+        names, known = tuple(names), tuple(known)
+        super().__init__(
+            f"target_modules: {', '.join(names)} match no linear layer of the base",
+            f"some of {', '.join(known)}",
+            "Or say `all-linear`.",
+        )
+        self.args = (names, known)
+        self.names = names
+
+
+class SequenceChanged(BadInput):
+    """A learned part of a sequence (base, adapter settings, a task or its data) was changed."""
+
+    def __init__(self, sequence: str, part: str, was: str, now: str) -> None:
+        super().__init__(
+            f"sequence {sequence!r}: {part} is {now} but was learned as {was}",
+            "learned parts to stay as they are (tasks may only be appended)",
+            "Put it back, or give the sequence a new name.",
+        )
+        self.args = (sequence, part, was, now)
+        self.part = part
+
+
+class CheckFailed(LoriError):
+    """A check said no: exit 1."""
+
+    def __init__(self, check: str, finding: str) -> None:
+        super().__init__(check, finding)
+        self.check, self.finding = check, finding
+
+    def __str__(self) -> str:
+        """Name the check and what it found."""
+        return f"{self.check}: {self.finding}"
+
+
+class DigestMismatch(CheckFailed):
+    """Stored bits are not the bits that were certified."""
+
+    def __init__(self, what: str, expected: str, found: str) -> None:
+        super().__init__(what, f"digest is {found[:16]} but {expected[:16]} was certified")
+        self.args = (what, expected, found)
+
+
+class MaskMismatch(LoriError, ValueError):
+    """A mask whose shape is not the shape of the B it should gate."""
+
+    def __init__(self, layer: str, mask: tuple[int, ...], weight: tuple[int, ...]) -> None:
+        super().__init__(layer, mask, weight)
+        self.layer, self.mask, self.weight = layer, mask, weight
+
+    def __str__(self) -> str:
+        """Name the layer and both shapes."""
+        return f"layer {self.layer!r}: mask is {self.mask} but B is {self.weight}"
