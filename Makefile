@@ -23,7 +23,7 @@ demo: $(STAMP)  ## learn four small tasks in order; show what one adapter loses 
 	@start=$$(date +%s); $(BIN)/lori demo && echo "the demo took $$(( $$(date +%s) - start )) s"
 
 test: $(STAMP)  ## every test, slow ones too; those on real data need LORI_DATA and LORI_MODELS
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q --durations=25
 
 check: $(STAMP)  ## what CI runs
 	$(BIN)/ruff format --check .
@@ -33,11 +33,11 @@ check: $(STAMP)  ## what CI runs
 	$(MAKE) test
 
 bench: $(STAMP)  ## measure what we claim and rewrite docs/performance.md
-	$(BIN)/python -m benchmarks.step_cost
+	MALLOC_MMAP_THRESHOLD_=65536 $(BIN)/python -m benchmarks.step_cost
 	$(BIN)/python -m benchmarks.write_performance
 
 soak: $(STAMP)  ## the large sizes: ten kills
-	$(BIN)/python -m pytest -q tests/flows -m slow --soak
+	$(BIN)/python -m tests.flows.kills --kills 10
 
 format: $(STAMP)
 	$(BIN)/ruff format .
