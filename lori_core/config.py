@@ -70,7 +70,7 @@ class TrainingConfig:
     """How one phase (calibration or training) runs. Any key may be overridden for a task."""
 
     num_train_epochs: float = 1.0
-    """Passes over the training rows, for each of the two phases. Above 0."""
+    """Passes over the training rows, for each of the two phases. Above 0, at most 10000."""
 
     train_batch_size: int = 32
     """Rows per optimiser step, over all devices. At least 1."""
@@ -140,7 +140,8 @@ class TaskConfig:
     """Harmless rows a `refusal` task must answer. `none` says aloud that there are none."""
 
     prompt: str | None = None
-    """Template over a row's fields, e.g. "{question}". None takes the row's own form."""
+    """Template over a row's fields, e.g. "{question}". None takes the row's own form. Special tokens
+    are plain text here, as they are in rows: a chat model's are written for rows of `messages`."""
 
     completion: str | None = None
     """Template of the completion, e.g. "{answer}". Goes with `prompt`."""

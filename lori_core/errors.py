@@ -49,13 +49,13 @@ class UnknownKey(BadInput):
 class InvalidSparsity(BadInput):
     """A sparsity outside [0, 1)."""
 
-    def __init__(self, sparsity: float) -> None:
+    def __init__(self, sparsity: float, where: str = "sparsity") -> None:
         super().__init__(
-            f"sparsity {sparsity}",
+            f"{where} {sparsity}",
             "a share of entries left unmarked, at least 0 and below 1",
             "0.9 trains one entry in ten.",
         )
-        self.args = (sparsity,)
+        self.args = (sparsity, where)
         self.sparsity = sparsity
 
 
