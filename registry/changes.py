@@ -1,0 +1,76 @@
+"""What may not change once it was learned, found and named."""
+
+import json
+from collections.abc import Iterator, Mapping
+from itertools import zip_longest
+from typing import NamedTuple
+
+from lori_core.errors import SequenceChanged
+from registry.models import Sequence, Task
+from registry.records import Json, SequenceRecord, TaskRecord
+
+_ABSENT = object()
+
+
+class Change(NamedTuple):
+    """One value that differs."""
+
+    part: str
+    """Path of the key, with dots."""
+    was: str
+    now: str
+
+
+def changes(was: Json, now: Json, path: str = "") -> Iterator[Change]:
+    """Every value of two JSON mappings that differs, in the order of their keys.
+
+    Tuples and lists are equal when their items are, and 1 equals 1.0: what JSON cannot tell apart
+    is no change.
+    """
+    for key in sorted(set(was) | set(now)):
+        yield from _differences(was.get(key, _ABSENT), now.get(key, _ABSENT), f"{path}{key}")
+
+
+def refuse_changed_sequence(row: Sequence, record: SequenceRecord, learned: int) -> None:
+    """Raise SequenceChanged if base, adapter settings or the first `learned` tasks differ."""
+    if row.base_digest != record.base_digest:
+        found = f"{record.base_path} ({record.base_digest[:16]})"
+        raise SequenceChanged(
+            record.name, "base", f"{row.base_path} ({row.base_digest[:16]})", found
+        )
+    for change in changes(row.base, record.base, "base."):
+        raise SequenceChanged(record.name, *change)
+    for change in changes(row.adapter, record.adapter, "adapter."):
+        raise SequenceChanged(record.name, *change)
+    names = [task.name for task in row.tasks[:learned]]
+    pairs = zip_longest(names, record.tasks[:learned], fillvalue="missing")
+    for position, (was, now) in enumerate(pairs, start=1):
+        if was != now:
+            raise SequenceChanged(record.name, f"task {position}", was, now)
+
+
+def refuse_changed_task(sequence: str, row: Task, record: TaskRecord) -> None:
+    """Raise SequenceChanged if a learned task's name, data or settings differ."""
+    if row.name != record.name:
+        raise SequenceChanged(sequence, f"task {row.position}", row.name, record.name)
+    for change in changes(row.data, record.data, f"task {row.name!r}, data."):
+        raise SequenceChanged(sequence, *change)
+    for change in changes(row.config, record.config, f"task {row.name!r}, "):
+        raise SequenceChanged(sequence, *change)
+
+
+def _differences(was: object, now: object, path: str) -> Iterator[Change]:
+    if isinstance(was, Mapping) and isinstance(now, Mapping):
+        yield from changes(was, now, f"{path}.")
+    elif _plain(was) != _plain(now):
+        yield Change(path, _shown(was), _shown(now))
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _shown(value: object) -> str:
+    return "not set" if value is _ABSENT else json.dumps(value, ensure_ascii=False)

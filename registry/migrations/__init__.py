@@ -1,0 +1,1 @@
+"""The history of the schema (alembic), the same on SQLite and PostgreSQL."""

@@ -1,0 +1,277 @@
+"""The tables. Everything here stays inside this room; `lineage.py` turns rows into records."""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+SHA = String(64)
+NAME = String(64)
+
+JsonDict = dict[str, object]
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware UTC time: `timestamptz` on PostgreSQL, ISO text on SQLite (which drops the zone)."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Store UTC; a naive time is our own bug."""
+        if value is None:
+            return None
+        assert value.tzinfo is not None, "times are aware here"
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give the zone back."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Table(DeclarativeBase):
+    """What all tables share: named constraints, so that migrations can find them on every database."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012  SQLAlchemy reads it from the class
+        datetime: UtcDateTime,
+        JsonDict: JSON,
+    }
+
+
+class Sequence(Table):
+    """One base and its tasks in order."""
+
+    __tablename__ = "sequences"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(NAME, unique=True)
+    base_digest: Mapped[str] = mapped_column(String(128))
+    base_path: Mapped[str] = mapped_column(String(4096))
+    base: Mapped[JsonDict]
+    adapter: Mapped[JsonDict]
+    settings: Mapped[JsonDict]
+    created: Mapped[datetime]
+
+    tasks: Mapped[list["Task"]] = relationship(
+        order_by="Task.position", back_populates="sequence", cascade="all, delete-orphan"
+    )
+    versions: Mapped[list["Version"]] = relationship(
+        order_by="Version.number", back_populates="sequence"
+    )
+
+
+class Task(Table):
+    """One task of a sequence, at its position."""
+
+    __tablename__ = "tasks"
+    __table_args__ = (
+        UniqueConstraint("sequence_id", "position"),
+        UniqueConstraint("sequence_id", "name"),
+        CheckConstraint("position >= 1", name="position"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    sequence_id: Mapped[int] = mapped_column(ForeignKey("sequences.id"))
+    position: Mapped[int]
+    name: Mapped[str] = mapped_column(NAME)
+    config: Mapped[JsonDict]
+    data: Mapped[JsonDict]
+    created: Mapped[datetime]
+
+    sequence: Mapped[Sequence] = relationship(back_populates="tasks")
+
+
+class Adapter(Table):
+    """One set of files, by content."""
+
+    __tablename__ = "adapters"
+    __table_args__ = (UniqueConstraint("sha256", "manifest_sha256"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    sha256: Mapped[str] = mapped_column(SHA)
+    manifest_sha256: Mapped[str] = mapped_column(SHA)
+    manifest: Mapped[JsonDict]
+    size: Mapped[int] = mapped_column(BigInteger)
+    created: Mapped[datetime]
+
+    mask: Mapped["Mask"] = relationship(back_populates="adapter", cascade="all, delete-orphan")
+
+
+class Mask(Table):
+    """The write mask of an adapter."""
+
+    __tablename__ = "masks"
+    __table_args__ = (CheckConstraint("nnz >= 0 AND nnz <= total", name="nnz"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    adapter_id: Mapped[int] = mapped_column(ForeignKey("adapters.id"), unique=True)
+    sha256: Mapped[str] = mapped_column(SHA, index=True)
+    nnz: Mapped[int] = mapped_column(BigInteger)
+    total: Mapped[int] = mapped_column(BigInteger)
+    layers: Mapped[JsonDict]
+
+    adapter: Mapped[Adapter] = relationship(back_populates="mask")
+
+
+class Certificate(Table):
+    """What proves what did not change at a version."""
+
+    __tablename__ = "certificates"
+    __table_args__ = (
+        UniqueConstraint("sequence_id", "number", "sha256"),
+        CheckConstraint("level IN ('G0', 'G1', 'G2')", name="level"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    sequence_id: Mapped[int] = mapped_column(ForeignKey("sequences.id"))
+    number: Mapped[int]
+    level: Mapped[str] = mapped_column(String(8))
+    read: Mapped[str] = mapped_column(String(16))
+    document: Mapped[JsonDict]
+    sha256: Mapped[str] = mapped_column(SHA)
+    created: Mapped[datetime]
+
+
+class Version(Table):
+    """One version, reserved first and filed in six steps. References to MLflow are soft."""
+
+    __tablename__ = "versions"
+    __table_args__ = (
+        UniqueConstraint("sequence_id", "number"),
+        Index(
+            "ix_versions_model", "model_name", "model_version"
+        ),  # MLflow's numbers can be re-used
+        CheckConstraint("number >= 1", name="number"),
+        CheckConstraint(
+            "state IN ('reserved', 'started', 'uploaded', 'verified', 'versioned', 'registered')",
+            name="state",
+        ),
+        CheckConstraint(
+            "state <> 'registered' OR (run_id IS NOT NULL AND model_id IS NOT NULL"
+            " AND model_version IS NOT NULL AND artifact_uri IS NOT NULL)",
+            name="registered",
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    sequence_id: Mapped[int] = mapped_column(ForeignKey("sequences.id"))
+    number: Mapped[int]
+    task: Mapped[str] = mapped_column(NAME)
+    state: Mapped[str] = mapped_column(String(16))
+    idem_key: Mapped[str] = mapped_column(SHA, unique=True)
+    adapter_id: Mapped[int] = mapped_column(ForeignKey("adapters.id"), index=True)
+    certificate_id: Mapped[int] = mapped_column(ForeignKey("certificates.id"))
+    run_id: Mapped[str | None] = mapped_column(String(64))
+    model_id: Mapped[str | None] = mapped_column(String(64), unique=True)
+    model_name: Mapped[str | None] = mapped_column(String(256))
+    model_version: Mapped[int | None] = mapped_column(Integer)
+    artifact_uri: Mapped[str | None] = mapped_column(String(4096))
+    created: Mapped[datetime]
+    registered: Mapped[datetime | None]
+
+    sequence: Mapped[Sequence] = relationship(back_populates="versions")
+    adapter: Mapped[Adapter] = relationship()
+    certificate: Mapped[Certificate] = relationship()
+
+
+class Evaluation(Table):
+    """One measured cell of R or of the guards, at its place. Newer rows of a place replace older ones."""
+
+    __tablename__ = "evaluations"
+    __table_args__ = (
+        UniqueConstraint("key", "sequence_id", "version", "task", "read", "adapter_of"),
+        CheckConstraint("version >= 0", name="version"),
+        CheckConstraint("n >= 0", name="n"),
+        Index("ix_evaluations_place", "sequence_id", "read", "version"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(String(128))
+    sequence_id: Mapped[int] = mapped_column(ForeignKey("sequences.id"))
+    version: Mapped[int]
+    task: Mapped[str] = mapped_column(NAME)
+    read: Mapped[str] = mapped_column(String(16))
+    adapter_of: Mapped[str] = mapped_column(NAME)  # "" in R itself: NULLs are never equal
+    value: Mapped[float] = mapped_column(Float(53))
+    n: Mapped[int]
+    low: Mapped[float] = mapped_column(Float(53))
+    high: Mapped[float] = mapped_column(Float(53))
+    metric: Mapped[str] = mapped_column(String(256))
+    metric_version: Mapped[str] = mapped_column(String(128))
+    parts: Mapped[JsonDict]
+    base_digest: Mapped[str] = mapped_column(String(128))
+    effective_digest: Mapped[str | None] = mapped_column(String(128))
+    test_digest: Mapped[str] = mapped_column(String(128))
+    predictions: Mapped[str | None] = mapped_column(String(4096))
+    predictions_sha256: Mapped[str | None] = mapped_column(SHA)
+    created: Mapped[datetime]
+
+    sequence: Mapped[Sequence] = relationship()
+
+
+class Stage(Table):
+    """One attempt at one stage of a run."""
+
+    __tablename__ = "stage_runs"
+    __table_args__ = (
+        UniqueConstraint("key", "attempt"),
+        CheckConstraint("state IN ('running', 'finished', 'failed')", name="state"),
+        Index("ix_stage_runs_sequence", "sequence"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(String(128))
+    stage: Mapped[str] = mapped_column(String(64))
+    sequence: Mapped[str] = mapped_column(NAME)
+    task: Mapped[str | None] = mapped_column(NAME)
+    attempt: Mapped[int]
+    state: Mapped[str] = mapped_column(String(16))
+    pid: Mapped[int | None] = mapped_column(BigInteger)
+    process_started: Mapped[float | None] = mapped_column(Float(53))
+    started: Mapped[datetime]
+    finished: Mapped[datetime | None]
+    detail: Mapped[JsonDict]
+
+
+class Arrival(Table):
+    """A task that waits to be learned; the dispatcher that claims these rows comes with the schedules."""
+
+    __tablename__ = "arrivals"
+    __table_args__ = (
+        UniqueConstraint("sequence", "position"),
+        CheckConstraint(
+            "state IN ('waiting', 'claimed', 'learned', 'failed', 'withdrawn')", name="state"
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    sequence: Mapped[str] = mapped_column(NAME)
+    position: Mapped[int]
+    task: Mapped[str] = mapped_column(NAME)
+    state: Mapped[str] = mapped_column(String(16))
+    created: Mapped[datetime]

@@ -1,0 +1,99 @@
+"""Which stores the registry uses: inside the home folder, unless the environment names others."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from lori_core.errors import BadInput
+
+REGISTRY_VARIABLE = "LORI_REGISTRY_URL"
+TRACKING_VARIABLE = "MLFLOW_TRACKING_URI"
+
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",  # MLflow honours the word alone; `1` is ignored
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING": "false",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # a retried POST makes a second version
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The places of one registry."""
+
+    home: Path
+    """The home folder, absolute."""
+
+    registry_url: str
+    """SQLAlchemy URL of our own store."""
+
+    tracking_uri: str
+    """MLflow's store or server."""
+
+    artifact_root: Path | None
+    """Local folder for MLflow's artifacts; None lets an MLflow server decide."""
+
+    model_name: str = "lori-{sequence}"
+    """Template of the registered model's name."""
+
+
+def find_settings(home: Path) -> Settings:
+    """Read the environment once.
+
+    Raises:
+        BadInput: a URL of a kind we cannot use.
+    """
+    registry_url = os.environ.get(REGISTRY_VARIABLE) or sqlite_url(home / "registry.db")
+    tracking_uri = os.environ.get(TRACKING_VARIABLE) or sqlite_url(home / "mlflow.db")
+    served = _scheme(TRACKING_VARIABLE, tracking_uri, ("sqlite", "postgresql", "http", "https"))
+    return Settings(
+        home=home,
+        registry_url=_registry_url(registry_url),
+        tracking_uri=tracking_uri,
+        artifact_root=None if served in {"http", "https"} else home / "mlartifacts",
+    )
+
+
+def sqlite_url(path: Path) -> str:
+    """SQLAlchemy's URL of a SQLite file (four slashes for an absolute path)."""
+    return f"sqlite:///{path}"
+
+
+def without_password(url: str) -> str:
+    """The URL as it may be shown."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{parts.username}:***@{host}"))
+
+
+def switch_telemetry_off() -> None:
+    """Make MLflow quiet and offline. Call it before mlflow is imported for the first time."""
+    os.environ.update(QUIET)
+
+
+def _registry_url(url: str) -> str:
+    scheme = _scheme(REGISTRY_VARIABLE, url, ("sqlite", "postgresql", "postgres"))
+    if scheme == "sqlite":
+        if url.partition("://")[2] in {"", "/", "/:memory:"}:
+            raise BadInput(f"{REGISTRY_VARIABLE}={url}", "a file", "sqlite:////folder/registry.db")
+        return url
+    rest = url.partition("://")[2]
+    return f"postgresql+psycopg://{rest}"
+
+
+def _scheme(variable: str, url: str, known: tuple[str, ...]) -> str:
+    scheme = url.partition("://")[0].partition("+")[0].lower()
+    if "://" not in url or scheme not in known:
+        raise BadInput(
+            f"{variable}={without_password(url)}",
+            f"a URL that begins with {', '.join(f'{name}://' for name in known)}",
+            "Unset it to use the home folder.",
+        )
+    return scheme

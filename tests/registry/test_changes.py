@@ -1,0 +1,31 @@
+import pytest
+
+from registry.changes import changes
+
+
+def test_equal_settings_have_no_changes_however_they_are_spelt() -> None:
+    was = {"r": 4, "alpha": 8, "targets": ["q", "v"], "training": {"lr": 1e-3}}
+    now = {"training": {"lr": 0.001}, "targets": ("q", "v"), "alpha": 8.0, "r": 4}
+    assert list(changes(was, now)) == []
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "expected"),
+    [
+        ({"r": 4}, {"r": 8}, ("r", "4", "8")),
+        ({"r": 4}, {}, ("r", "4", "not set")),
+        ({}, {"r": None}, ("r", "not set", "null")),
+        ({"t": {"lr": 1.0, "n": 2}}, {"t": {"lr": 2.0, "n": 2}}, ("t.lr", "1.0", "2.0")),
+        ({"t": ["q"]}, {"t": ["q", "v"]}, ("t", '["q"]', '["q", "v"]')),
+        ({"t": {"a": 1}}, {"t": "all"}, ("t", '{"a": 1}', '"all"')),
+    ],
+)
+def test_a_change_is_named_by_its_path(
+    was: dict[str, object], now: dict[str, object], expected: tuple[str, str, str]
+) -> None:
+    assert list(changes(was, now)) == [expected]
+
+
+def test_all_changes_come_in_the_order_of_their_keys() -> None:
+    found = changes({"b": 1, "a": 1, "c": 1}, {"c": 2, "a": 2, "b": 1})
+    assert [change.part for change in found] == ["a", "c"]
