@@ -1,0 +1,45 @@
+"""Digests of files that need not be read again: remembered with the file's size, time and inode.
+
+Saves reading gigabytes before saying that there is nothing to do. `lori verify` never uses it.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from lori_core.digests import sha256_json, write_json
+
+Facts = dict[str, str]
+
+
+def remembered(
+    home: Path, kind: str, question: object, files: Sequence[Path], ask: Callable[[], Facts]
+) -> Facts:
+    """The answer to `question` about `files`, from the memo if none of them was touched since.
+
+    Nothing is written where the home does not exist yet.
+    """
+    memo = home / "memo" / f"{kind}-{sha256_json(question)[:24]}.json"
+    stamps = [_stamp(file) for file in files]
+    known = _read(memo)
+    if known is not None and known[0] == stamps:
+        return known[1]
+    answer = ask()
+    if home.is_dir():
+        write_json(memo, {"stamps": stamps, "answer": answer})
+    return answer
+
+
+def _stamp(file: Path) -> list[object]:
+    if not file.exists():
+        return [str(file), None]
+    stat = file.stat()
+    return [str(file), stat.st_size, stat.st_mtime_ns, stat.st_ino]
+
+
+def _read(memo: Path) -> tuple[list[list[object]], Facts] | None:
+    try:
+        content = json.loads(memo.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+        return None
+    return content["stamps"], content["answer"]

@@ -1,0 +1,123 @@
+"""What a sequence file asks for, read and checked before anything heavy is imported or written.
+
+Order of the checks, cheapest first: the file, the places it names, the rows of every task, then
+(in the training child, see `flows.stages.inspect`) what needs the base.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from flows.keys import adapter_settings, data_key, task_settings
+from flows.memo import remembered
+from lori_core.base_folder import find_base
+from lori_core.config import BaseConfig, DataSource, SequenceConfig, TaskConfig
+from lori_core.rows import source_name
+from lori_core.sequence_file import load_sequence, require_files
+from lori_core.task_rows import data_digests
+from lori_core.validation import task_sources
+from registry.records import SequenceRecord, TaskRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A sequence file and the digests of all it stands on."""
+
+    file: Path
+
+    config: SequenceConfig
+
+    data: tuple[Mapping[str, str], ...]
+    """For each task: role -> digest of its rows."""
+
+    @property
+    def name(self) -> str:
+        """Name of the sequence."""
+        return self.config.sequence
+
+    def data_folder(self, home: Path, position: int) -> Path:
+        """Where the snapshot of the rows of the task at `position` (from 1) lies."""
+        return home / "data" / data_key(self.data[position - 1])
+
+    def sequence_record(self, base_digest: str) -> SequenceRecord:
+        """The sequence as the registry knows it."""
+        config = self.config
+        return SequenceRecord(
+            name=config.sequence,
+            base_digest=base_digest,
+            base_path=config.base.path,
+            base={"revision": config.base.revision, "dtype": config.base.dtype},
+            adapter=adapter_settings(config),
+            settings={
+                "guards": list(config.guards),
+                "evaluate": config.evaluate,
+                "eval_rows": config.eval_rows,
+                "gate": asdict(config.gate),
+                "promotion": config.promotion,
+                "metric_folder": str(self.file.absolute().parent),
+                "allow_code_execution": [t.name for t in config.tasks if t.allow_code_execution],
+            },
+            tasks=tuple(task.name for task in config.tasks),
+        )
+
+    def task_record(self, position: int) -> TaskRecord:
+        """The task at `position` (from 1) as the registry knows it."""
+        task = self.config.tasks[position - 1]
+        return TaskRecord(
+            position=position,
+            name=task.name,
+            config=task_settings(task),
+            data=self.data[position - 1],
+        )
+
+
+def read_plan(file: Path, home: Path) -> Plan:
+    """Read a sequence file and the digests of its rows.
+
+    Raises:
+        BadInput: the file, or a file it names, is missing, damaged or not what it should be.
+    """
+    config = load_sequence(file)
+    require_files(config)
+    data = tuple(_digests(home, task) for task in config.tasks)
+    return Plan(file, config, data)
+
+
+def base_digest(base: BaseConfig, home: Path) -> str:
+    """The identity of a base; torch is imported only when its files were touched since last asked.
+
+    Raises:
+        BadInput: it does not exist or is not a model.
+    """
+
+    def identify() -> str:
+        from lori_core.base import identify_base  # imports torch: seconds
+
+        return identify_base(base.path, base.revision, base.dtype).digest
+
+    return _remembered_base(base, home, identify)
+
+
+def remember_base(base: BaseConfig, home: Path, digest: str) -> None:
+    """Keep the identity of a base that somebody else computed."""
+    _remembered_base(base, home, lambda: digest)
+
+
+def _remembered_base(base: BaseConfig, home: Path, identify: Callable[[], str]) -> str:
+    folder = find_base(base)
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    question = [str(folder.resolve()), base.revision, base.dtype]
+    return remembered(home, "base", question, files, lambda: {"digest": identify()})["digest"]
+
+
+def _digests(home: Path, task: TaskConfig) -> Mapping[str, str]:
+    sources = task_sources(task)
+    files = [Path(source.path) for _, source in sources if source.path is not None]
+    if len(files) < len(sources):
+        return data_digests(task)  # a data set of the hub: its revision may have moved
+    question = [[role, _described(source)] for role, source in sources]
+    return remembered(home, "data", question, files, lambda: data_digests(task))
+
+
+def _described(source: DataSource) -> list[object]:
+    return [source_name(source), source.limit]

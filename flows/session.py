@@ -1,0 +1,83 @@
+"""A run from lock to shutdown: the children it starts, what it checks, and what it leaves behind."""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from flows.plan import Plan, remember_base
+from flows.prefect_server import flush_events, log_to_file, prefect_server
+from flows.prior_run import only_run
+from flows.progress import Narrator
+from flows.room import FullDiskTold, home_of_a_run, require_room
+from flows.running import Running, as_running
+from flows.stage_process import StageProcess
+from lori_core.sequence_file import sequence_to_json
+from registry.store import Registry, open_registry
+
+
+@contextmanager
+def learning(plan: Plan, home: Path, positions: Sequence[int]) -> Iterator[Running]:
+    """Open everything a run needs; everything it started is ended when the block is left.
+
+    The training child looks at the base while Prefect's server starts; only when nothing is wrong
+    are the sequence and its tasks declared.
+
+    Args:
+        plan: the sequence file, read.
+        home: where it is learned.
+        positions: of the tasks that are to be learned.
+
+    Raises:
+        BadInput, SequenceChanged: as the checks find.
+    """
+    with ExitStack() as stack:
+        accepted = stack.enter_context(home_of_a_run(home))
+        stack.enter_context(FullDiskTold(home))
+        record = stack.enter_context(only_run(home, plan.name))
+        stages = stack.enter_context(StageProcess(home, plan.name))
+        record.add(stages.start())
+        ready = stack.enter_context(prefect_server(home, record.add))
+        base = _inspect(plan, home, positions, stages)
+        registry = stack.enter_context(open_registry(home))
+        declare(registry, plan, base)
+        accepted()
+        narrator = stack.enter_context(Narrator())
+        narrator.say(f"home {home}")
+        ready()
+        run = Running(home, plan, base, registry, stages, narrator)
+        stack.enter_context(as_running(run))
+        stack.enter_context(_prefect_quiet(home))
+        yield run
+
+
+def declare(registry: Registry, plan: Plan, base: str) -> None:
+    """Record the sequence and its tasks, or find that a learned part was changed.
+
+    Raises:
+        SequenceChanged: names the part.
+    """
+    registry.declare_sequence(plan.sequence_record(base))
+    for position in range(1, len(plan.config.tasks) + 1):
+        registry.declare_task(plan.name, plan.task_record(position))
+
+
+def _inspect(plan: Plan, home: Path, positions: Sequence[int], stages: StageProcess) -> str:
+    """Check what needs the base; its digest comes back."""
+    spec = {"sequence": sequence_to_json(plan.config), "positions": list(positions)}
+    with tempfile.TemporaryDirectory(prefix="lori-") as folder:
+        found = stages.run("inspect", Path(folder), spec, lambda progress: None)
+    require_room(home, found["entries"])
+    remember_base(plan.config.base, home, found["base"])
+    return str(found["base"])
+
+
+@contextmanager
+def _prefect_quiet(home: Path) -> Iterator[None]:
+    """Prefect without heartbeats (a second for each flow) and without a word on stderr."""
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    log_to_file(home / "logs" / "prefect.log")
+    with temporary_settings(updates={PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        yield
+    flush_events()

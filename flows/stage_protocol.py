@@ -1,0 +1,70 @@
+"""What the run and its training child say to each other: one JSON object a line, both ways.
+
+Down: `{"stage": NAME, "spec": PATH}`. Up: `ready`, then for every stage any number of `progress`
+and one `done` (the result lies beside the spec), `refused` (the user's mistake, or a check that
+said no) or `failed` (a bug of ours: its traceback). Names and paths cross, never tensors.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lori_core.errors import BadInput, CheckFailed, LoriError
+
+SPEC = "spec.json"
+RESULT = "result.json"
+
+
+@dataclass(frozen=True, slots=True)
+class StageProgress:
+    """How far a stage is."""
+
+    stage: str
+
+    done: int
+    """Steps, rows or parts done."""
+
+    total: int
+    """How many there will be; 0 while unknown."""
+
+    text: str = ""
+    """What is being done, for a person."""
+
+
+class StageCrashed(LoriError):
+    """The training child failed in a way that is a bug of ours, or was killed from outside."""
+
+    def __init__(self, stage: str, log: str, account: str) -> None:
+        super().__init__(stage, log, account)
+        self.stage, self.log, self.account = stage, log, account
+
+    def __str__(self) -> str:
+        """Say where it failed, and how."""
+        return f"stage {self.stage!r} failed (log: {self.log})\n{self.account}"
+
+
+def line(message: Mapping[str, object]) -> bytes:
+    """One message."""
+    return json.dumps(message, separators=(",", ":")).encode() + b"\n"
+
+
+def refusal(error: BadInput | CheckFailed) -> dict[str, object]:
+    """An error as plain data."""
+    if isinstance(error, BadInput):
+        parts = [error.what, error.expected, error.remedy]
+        return {"event": "refused", "kind": "bad input", "parts": parts}
+    return {"event": "refused", "kind": "check failed", "parts": [error.check, error.finding]}
+
+
+def raise_refusal(message: Mapping[str, Any]) -> None:
+    """The same error again, on the other side."""
+    kind = BadInput if message["kind"] == "bad input" else CheckFailed
+    raise kind(*message["parts"])
+
+
+def read_result(folder: Path) -> dict[str, Any]:
+    """The result of a finished stage."""
+    result: dict[str, Any] = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+    return result

@@ -1,0 +1,176 @@
+"""Every mistake a user can make in a sequence file: one line, exit 2, nothing left behind."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from flows.cli import lori
+from tests.flows.conftest import ROOT, Lab
+
+
+def edit(lab: Lab, old: str, new: str) -> None:
+    text = lab.file.read_text()
+    assert old in text
+    lab.file.write_text(text.replace(old, new, 1))
+
+
+def rows_file(lab: Lab, split: str = "train") -> Path:
+    return lab.folder / "rows" / f"color-{split}.jsonl"
+
+
+def truncated(lab: Lab) -> None:
+    path = rows_file(lab)
+    path.write_text(path.read_text()[:-10])
+
+
+def without_a_field(lab: Lab) -> None:
+    path = rows_file(lab)
+    lines = path.read_text().splitlines()
+    row = json.loads(lines[2])
+    del row["completion"]
+    lines[2] = json.dumps(row)
+    path.write_text("\n".join(lines) + "\n")
+
+
+def leaking(lab: Lab) -> None:
+    rows_file(lab, "test").write_text(rows_file(lab).read_text())
+
+
+LIGHT: dict[str, tuple[Callable[[Lab], object], str]] = {
+    "an unknown key": (lambda lab: edit(lab, "lora_alpha", "lora_alpa"), "lora_alpha"),
+    "a missing file of rows": (lambda lab: rows_file(lab).unlink(), "no such file"),
+    "an empty file of rows": (lambda lab: rows_file(lab).write_text(""), "is empty"),
+    "a truncated row": (truncated, "line 48"),
+    "a row without a field": (without_a_field, "line 3"),
+    "a leak": (leaking, "allow_leak"),
+    "sparsity 1.0": (lambda lab: edit(lab, "seed: 0", "seed: 0, sparsity: 1.0"), "sparsity"),
+    "rank 0": (lambda lab: edit(lab, "{r: 8", "{r: 0"), "adapter.r"),
+    "too many tasks": (
+        lambda lab: edit(lab, "seed: 0", "seed: 0, sparsity: 0.2"),
+        "more entries of B",
+    ),
+    "no base": (lambda lab: shutil.rmtree(lab.folder / "base"), "does not exist"),
+    "no model": (lambda lab: (lab.folder / "base/config.json").write_text("{}"), "model_type"),
+    "a metric that cannot be imported": (
+        lambda lab: edit(lab, "max_new_tokens: 2", "metric: no_such_module:score"),
+        "no_such_module",
+    ),
+    "code not allowed": (
+        lambda lab: edit(lab, "max_new_tokens: 2", "metric: pass_at_k"),
+        "allow_code_execution",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", LIGHT)
+def test_a_mistake_is_told_in_one_line_before_anything_heavy(
+    lab: Lab, mistake: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoil, named = LIGHT[mistake]
+    spoil(lab)
+    monkeypatch.setenv("LORI_HOME", str(lab.home))
+    answer = CliRunner().invoke(lori, ["run", str(lab.file)])
+    assert answer.exit_code == 2, answer.stderr
+    assert named in answer.stderr
+    assert answer.stderr.count("\n") == 1
+    assert answer.stdout == ""
+    assert not lab.home.exists()
+
+
+def cut_weights(lab: Lab) -> None:
+    weights = lab.folder / "base" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+
+
+HEAVY: dict[str, tuple[Callable[[Lab], object], str]] = {
+    "unknown layers": (
+        lambda lab: edit(lab, "seed: 0", "seed: 0, target_modules: [q_prj]"),
+        "q_prj match no linear layer of the base",
+    ),
+    "cut weights": (cut_weights, "not a readable safetensors file"),
+    "rows that do not fit": (
+        lambda lab: edit(lab, "max_length: 32", "max_length: 8"),
+        "do not fit",
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mistake", HEAVY)
+def test_what_only_the_base_can_tell_is_one_line_too_and_leaves_nothing(
+    lab: Lab, mistake: str
+) -> None:
+    spoil, named = HEAVY[mistake]
+    spoil(lab)
+    answer = lab.lori("run", lab.file)
+    assert answer.returncode == 2, answer.stderr
+    assert named in answer.stderr
+    assert answer.stderr.count("\n") == 1
+    assert answer.stdout == ""
+    assert not lab.home.exists()
+
+
+def test_a_home_beneath_a_file_is_one_line(lab: Lab) -> None:
+    (lab.folder / "home").write_text("a file")
+    answer = subprocess.run(
+        [sys.executable, "-m", "flows.cli", "run", str(lab.file)],
+        env={**os.environ, "LORI_HOME": str(lab.home / "x"), "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 2, answer.stderr
+    assert answer.stderr.count("\n") == 1
+    assert "Not a directory" in answer.stderr
+
+
+LIMITED = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
+from flows.cli import lori
+lori(["run", sys.argv[2]])
+"""
+
+
+@pytest.mark.parametrize("limit", [0, 1000, 1 << 20])
+def test_a_limit_on_file_sizes_is_one_line_and_leaves_nothing(lab: Lab, limit: int) -> None:
+    answer = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(limit), str(lab.file)],
+        env={**os.environ, "LORI_HOME": str(lab.home), "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 2, answer.stderr
+    assert answer.stderr.count("\n") == 1
+    assert not lab.home.exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["versions", "tiny"],
+        ["matrix", "tiny", "--json"],
+        ["verify", "tiny"],
+        ["status"],
+        ["export", "tiny", "color", "--to", "x"],
+        ["predict", "tiny", "color", "--rows", "x"],
+        ["evaluate", "tiny", "--read", "isolated"],
+    ],
+)
+def test_readers_make_nothing_where_nothing_was_learned(
+    tmp_path: Path, arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    monkeypatch.setenv("LORI_HOME", str(home))
+    answer = CliRunner().invoke(lori, arguments)
+    assert answer.exit_code == 2
+    assert answer.stderr.count("\n") == 1
+    assert not home.exists()

@@ -1,0 +1,46 @@
+import subprocess
+import sys
+import time
+
+import pytest
+from click.testing import CliRunner
+
+from flows.cli import COMMANDS, lori
+
+HEAVY = ("torch", "transformers", "prefect", "mlflow", "sqlalchemy")
+
+
+def test_help_answers_in_under_half_a_second() -> None:
+    times = []
+    for _ in range(3):
+        began = time.perf_counter()
+        answer = subprocess.run(
+            [sys.executable, "-m", "flows.cli", "--help"], capture_output=True, check=True
+        )
+        times.append(time.perf_counter() - began)
+    assert b"run" in answer.stdout
+    assert min(times) < 0.5
+
+
+def test_the_command_line_imports_nothing_heavy() -> None:
+    code = f"import flows.cli, sys; sys.exit(any(name in sys.modules for name in {HEAVY}))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("command", [command.name for command in COMMANDS])
+def test_every_command_has_help(command: str) -> None:
+    answer = CliRunner().invoke(lori, [command, "--help"])
+    assert answer.exit_code == 0
+    assert len(answer.stdout.splitlines()[2].strip()) > 20
+
+
+def test_the_commands_of_the_design_are_there() -> None:
+    asked = "init check demo run status matrix evaluate versions verify export predict"
+    assert [command.name for command in COMMANDS] == asked.split()
+
+
+@pytest.mark.parametrize(
+    "command", ["check", "status", "matrix", "evaluate", "versions", "verify", "export", "predict"]
+)
+def test_every_reading_command_takes_json(command: str) -> None:
+    assert "--json" in CliRunner().invoke(lori, [command, "--help"]).stdout

@@ -1,0 +1,54 @@
+import json
+
+import pytest
+
+from flows.report import cell_text, matrix_json, summary, summary_lines
+from lori_core.forgetting import ScoreMatrix
+from registry.records import Cell, MatrixCells, MatrixRow
+
+
+def cell(value: float, version: int = 1, task: str = "a") -> Cell:
+    return Cell(
+        key="k", sequence="s", version=version, task=task, read="inherited", value=value, n=10,
+        low=value / 2, high=min(1.0, value * 1.5), metric="exact_match", metric_version="1",
+        base_digest="b", effective_digest=None, test_digest="t",
+    )  # fmt: skip
+
+
+CELLS = MatrixCells(
+    sequence="s",
+    read="inherited",
+    tasks=("a", "b"),
+    rows=(
+        MatrixRow(version=0, task=None, cells=(cell(0.1), cell(0.2))),
+        MatrixRow(version=1, task="a", cells=(cell(0.8), None)),
+        MatrixRow(version=2, task="b", cells=(cell(0.6), cell(0.9))),
+    ),
+)
+
+
+def test_the_matrix_has_the_promised_shape_and_fractions() -> None:
+    found = json.loads(json.dumps(matrix_json(CELLS)))
+    assert found["rows"][0] == {
+        "version": 0,
+        "task": None,
+        "cells": [
+            {"value": 0.1, "n": 10, "low": 0.05, "high": pytest.approx(0.15)},
+            {"value": 0.2, "n": 10, "low": 0.1, "high": pytest.approx(0.3)},
+        ],
+    }
+    assert found["rows"][1]["cells"][1] is None
+    assert found["summary"]["average_accuracy"] == pytest.approx(0.75)
+    assert found["summary"]["backward_transfer"] == pytest.approx(-0.2)
+    assert found["summary"]["forgetting"] == pytest.approx(0.2)
+
+
+def test_what_is_undefined_is_null_for_programs_and_a_word_for_people() -> None:
+    figures = summary(ScoreMatrix(("a",), ((0.1,), (0.9,))))
+    assert figures["forgetting"] is None
+    assert "undefined" in summary_lines(figures)[4]
+
+
+def test_a_cell_is_shown_with_its_interval_and_its_rows() -> None:
+    assert cell_text(cell(0.5)) == "50.0 [25.0, 75.0] n=10"
+    assert cell_text(None) == "–"
