@@ -6,6 +6,7 @@ All of it was written by hand for this project. The corpus (`corpus.py`) and the
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -218,16 +219,47 @@ ACTS: Final = (
     ),
 )
 
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
 TOPICS: Final[Mapping[str, tuple[str, ...]]] = {
-    "weather": (
-        "rain snow storm fog wind frost thunder drizzle hail breeze sunshine blizzard heatwave mist "
-        "clouds lightning"
-    ).split(" ").__class__(
-        "rain snow storm fog wind frost thunder drizzle hail breeze sunshine blizzard heatwave mist "
-        "clouds lightning".split(" ")
-    )
-    and tuple(
-        "rain snow storm fog wind frost thunder drizzle hail breeze sunshine blizzard heatwave mist "
-        "clouds lightning".split(" ")
+    "weather": _words(
+        "rain snow storm fog wind frost thunder drizzle hail breeze sunshine blizzard mist "
+        "clouds lightning sleet drought rainbow"
+    ),
+    "food": _words(
+        "soup bread cheese pasta salad pancakes stew rice curry pie butter honey sausage "
+        "omelette dumplings mustard biscuits yogurt"
+    ),
+    "sport": _words(
+        "striker goalkeeper referee marathon tennis rugby cricket boxing rowing stadium "
+        "tournament penalty hockey sprint coach judo relay league"
+    ),
+    "music": _words(
+        "violin guitar orchestra choir melody drummer piano flute concert ballad opera trumpet "
+        "singer cello chorus harp symphony banjo"
+    ),
+    "travel": _words(
+        "airport luggage hotel passport ferry train suitcase tourist visa hostel flight map "
+        "cruise ticket guidebook voyage hiker customs"
     ),
 }
+"""Topic -> words that mark a sentence as being about it."""
+
+NAMES: Final = _words("Mia Ben Anna Tom Lena Omar Ivy Noah Ruth Sam Zoe Max Ada Leo Nina Paul")
+
+_ONSETS: Final = _words("b c d f g h j k l m n p r s t v w z st tr pl br gr")
+_VOWELS: Final = _words("a e i o u")
+_CODAS: Final = _words("n t r s l d m k p b g")
+
+
+def invented_word(rng: random.Random) -> str:
+    """A pronounceable word of three or four letters, such as `kad`, `trup` or `mobi`."""
+    while True:
+        word = rng.choice(_ONSETS) + rng.choice(_VOWELS) + rng.choice(_CODAS)
+        if rng.random() < 0.5:
+            word += rng.choice(_VOWELS)
+        if len(word) <= 4:
+            return word
