@@ -144,6 +144,20 @@ class Recorded:
             )
         return wanted
 
+    def learned_at(self, named: Named, task: str) -> tuple[int, int]:
+        """The number of a named version and the position of a task that it has learned.
+
+        Raises:
+            BadInput: there is no such version or task, or the task was learned later.
+        """
+        number, position = self.number(named), self.position(task)
+        if position > number:
+            raise BadInput(
+                f"task {task!r} at {self.name}/{number}",
+                f"a version from {position} on, where it is learned",
+            )
+        return number, position
+
     def folders(self, version: int) -> list[Path]:
         """The folder of every version up to this one, each file checked.
 

@@ -22,12 +22,7 @@ def export(version: str, task: str, read: str | None, directory: Path, json_: bo
     named = parse_name(version)
     with open_existing() as registry:
         found = recorded(registry, named.sequence)
-        number, position = found.number(named), found.position(task)
-        if position > number:
-            raise BadInput(
-                f"task {task!r} at {found.name}/{number}",
-                f"a version from {position} on, where it is learned",
-            )
+        number, position = found.learned_at(named, task)
         mode = found.read_mode(read)
         if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
             raise BadInput(f"--to {directory}", "a folder that is new or empty")

@@ -20,18 +20,12 @@ def predict(version: str, task: str, read: str | None, rows: Path, json_: bool) 
     from flows.recorded import open_existing, parse_name, recorded
     from flows.stage_protocol import StageProgress
     from lori_core.config import DataSource
-    from lori_core.errors import BadInput
     from lori_core.rows import read_rows
 
     named = parse_name(version)
     with open_existing() as registry:
         found = recorded(registry, named.sequence)
-        number, position = found.number(named), found.position(task)
-        if position > number:
-            raise BadInput(
-                f"task {task!r} at {found.name}/{number}",
-                f"a version from {position} on, where it is learned",
-            )
+        number, position = found.learned_at(named, task)
         total = len(read_rows(DataSource(path=str(rows))))
         from flows.predicting import predict as predict_rows  # torch: after all else is known
 
