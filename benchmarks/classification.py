@@ -42,6 +42,7 @@ RATES = (3e-4, 1e-3, 3e-3, 1e-2)
 DENSE_SHARE = 0.1
 """Calibration's rate over training's: the ratio of the LoRI paper's scripts."""
 
+Precision = Literal["highest", "medium"]
 Method = Literal[
     "head alone", "sequential LoRA", "LoRA per task", "LoRA per task, equal rows",
     "LoRI disjoint", "LoRI as published",
@@ -73,6 +74,8 @@ class Settings:
     model: Path
     train_rows: int
     test_rows: int
+    matmul: Precision
+    """Products of fp32 matrices: `highest` in fp32, `medium` in bf16 with fp32 sums."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ class Unit:
     def path(self) -> Path:
         """The file of the result."""
         name = self.method.replace(" ", "-").replace(",", "")
-        rows = f"{self.settings.train_rows}x{self.settings.test_rows}"
+        rows = f"{self.settings.train_rows}x{self.settings.test_rows}-{self.settings.matmul}"
         return RESULTS / "classification" / rows / f"{name}-{self.rate:g}-{self.seed}.json"
 
 
@@ -280,14 +283,17 @@ def main() -> None:
     arguments.add_argument("--test-rows", type=int, default=500)
     arguments.add_argument("--seeds", type=int, default=3)
     arguments.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    arguments.add_argument("--matmul", choices=("highest", "medium"), default="highest")
     arguments.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     options = arguments.parse_args()
     torch.set_num_threads(options.threads)
+    torch.set_float32_matmul_precision(options.matmul)
     settings = Settings(
         data=Path(os.environ["LORI_DATA"]),
         model=Path(os.environ["LORI_MODELS"]) / "minilm-l6-fp16",
         train_rows=options.train_rows,
         test_rows=options.test_rows,
+        matmul=options.matmul,
     )
     print(json.dumps({k: str(v) for k, v in asdict(settings).items()}))
     for method in options.methods:
