@@ -1,16 +1,16 @@
 """Choose the plain LoRA's learning rate for the demo: `python -m examples.choose_baseline`.
 
-Each task alone, from a fresh LoRA, on nine tenths of its training rows; scored on the last tenth.
+Each task alone, from a fresh LoRA, on nine tenths of its training rows, with as many passes as the
+demo gives it; scored on the last tenth.
 The rate with the best mean over the tasks is written to `demo.baseline.json`, with the whole grid.
 Nothing here looks at test rows, or at what is forgotten.
 """
 
 import json
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
-from flows.stages.baseline import plain_lora
+from flows.stages.baseline import at_rate, plain_lora
 from flows.stages.bench import Bench
 from lori_core.baselines import one_lora_per_task, show
 from lori_core.evaluation import evaluate_causal
@@ -32,7 +32,7 @@ def main() -> None:
         for task in config.tasks:
             rows = load_task(task, work.chat).train
             held_out = len(rows) // 10
-            training = replace(task.training, learning_rate=rate)
+            training = at_rate(task, rate).training
             encoded = work.encode(task, rows[:-held_out], ())
             lesson = Lesson(task=task.name, rows=encoded.rows, training=training)
             with tempfile.TemporaryDirectory() as folder:
@@ -51,9 +51,9 @@ def main() -> None:
     chosen = {
         "learning_rate": float(best),
         "chosen": (
-            "best mean score over the tasks, each alone, on the last tenth of its training rows; "
-            "chosen with one pass over the rows (python -m examples.choose_baseline); the demo gives it "
-            "two, as many rows as LoRI's two phases see"
+            "best mean score over the tasks, each alone, on the last tenth of its training rows, "
+            "with as many passes as the demo gives it: LoRI's two phases see as many rows "
+            "(python -m examples.choose_baseline)"
         ),
         "dev_scores": grid,
     }

@@ -18,6 +18,7 @@ from lori_core.effective import load_effective
 from lori_core.encoding import encode_causal, pad_id
 from lori_core.masks import overlap
 from lori_core.phases import Ground, Lesson, calibrate, choose_masks, train_sparse
+from lori_core.runtime import useful_threads
 from lori_core.shared_adapter import SharedAdapter
 from lori_core.task_rows import load_task
 
@@ -31,6 +32,7 @@ def main() -> None:
     adapter = AdapterConfig(r=16, lora_alpha=32, tasks_planned=10)
     tokenizer = load_tokenizer(base)
     model = attach(load_causal(base), adapter, seed=adapter.seed)
+    torch.set_num_threads(useful_threads(model.config.hidden_size))
     ground = Ground(
         adapter=adapter,
         family="causal",

@@ -2,29 +2,63 @@
 
 import click
 
+from flows.commands.accounts import accounts
+from flows.commands.adopt import adopt
 from flows.commands.check import check
+from flows.commands.dashboard import dashboard
 from flows.commands.demo import demo
+from flows.commands.doctor import doctor
 from flows.commands.evaluate import evaluate
+from flows.commands.evidence import evidence
 from flows.commands.export import export
+from flows.commands.freeze import freeze, thaw
+from flows.commands.gate import gate
+from flows.commands.history import history, pending
 from flows.commands.init import init
 from flows.commands.matrix import matrix
+from flows.commands.merge import merge
 from flows.commands.predict import predict
+from flows.commands.promote import approve, promote, reject, rollback
+from flows.commands.retire import retire
 from flows.commands.run import run
 from flows.commands.status import status
 from flows.commands.verify import verify
 from flows.commands.versions import versions
+from flows.commands.waive import waive, waivers
+from flows.commands.webhooks import webhooks
 from flows.edge import Edge
 
 
-@click.group(cls=Edge, context_settings={"help_option_names": ["-h", "--help"]})
+class Sections(Edge):
+    """Help in sections: nobody reads thirty commands in one list."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write each section as a list of its commands."""
+        for title, commands in SECTIONS.items():
+            width = formatter.width - 16
+            with formatter.section(title):
+                formatter.write_dl(
+                    [(each.name or "", each.get_short_help_str(width)) for each in commands]
+                )
+
+
+@click.group(cls=Sections, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="lori-pipeline", prog_name="lori")
 def lori() -> None:
     """Learn tasks in order with LoRI adapters; prove what did not change, measure what did."""
 
 
-COMMANDS = (
-    init, check, demo, run, status, matrix, evaluate, versions, verify, export, predict,
-)  # fmt: skip
+SECTIONS: dict[str, tuple[click.Command, ...]] = {
+    "Learn": (init, check, demo, run, adopt),
+    "Look": (status, matrix, evaluate, versions, verify),
+    "Use": (export, merge, predict),
+    "Decide": (gate, promote, approve, reject, rollback, history, pending, evidence),
+    "Hold back": (freeze, thaw, waive, waivers, retire),
+    "Keep": (doctor, dashboard, accounts, webhooks),
+}
+"""The commands as `lori --help` shows them."""
+
+COMMANDS = tuple(command for commands in SECTIONS.values() for command in commands)
 
 for command in COMMANDS:
     lori.add_command(command)

@@ -7,14 +7,13 @@ from typing import Any
 import click
 from rich.table import Table
 
+from dashboard.figures import score_matrix, summary
 from flows.recorded import Recorded
 from flows.report import (
     guard_lines,
     matrix_table,
     percent,
     print_table,
-    score_matrix,
-    summary,
     summary_lines,
 )
 from lori_core.config import Read

@@ -1,7 +1,7 @@
 """The edge of the program: errors become one line and an exit code, signals end what we started.
 
 Exit 0 done, 1 a check said no, 2 bad input: stderr then holds that message and nothing else.
-130 and 143 after SIGINT and SIGTERM. Anything else is a bug of ours and keeps its traceback.
+130 and 143 after SIGINT and SIGTERM, with a line that says what was kept. Anything else is a bug of ours and keeps its traceback.
 """
 
 import errno
@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn
@@ -24,8 +24,21 @@ NO_ROOM = frozenset(
 )
 
 
+STOPPED = "Stopped."
+
+
+class Interrupted(KeyboardInterrupt):
+    """SIGINT arrived where signals end what we started."""
+
+    said = STOPPED
+    """What the user is told."""
+
+
 class Terminated(SystemExit):
     """SIGTERM arrived."""
+
+    said = STOPPED
+    """What the user is told."""
 
 
 class Edge(click.Group):
@@ -47,8 +60,12 @@ class Edge(click.Group):
             refuse(str(error), 2)
         except CheckFailed as error:
             refuse(str(error), 1)
+        except Terminated as stop:
+            refuse(stop.said, 128 + signal.SIGTERM)
+        except Interrupted as stop:
+            refuse(stop.said, 128 + signal.SIGINT)
         except KeyboardInterrupt:
-            sys.exit(128 + signal.SIGINT)
+            refuse(STOPPED, 128 + signal.SIGINT)
         except OSError as error:
             if error.errno not in NO_ROOM:
                 raise
@@ -62,10 +79,13 @@ def refuse(message: str, code: int) -> NoReturn:
 
 
 @contextmanager
-def signals_end_this() -> Iterator[None]:
+def signals_end_this(kept: Callable[[], str] = lambda: STOPPED) -> Iterator[None]:
     """SIGINT and SIGTERM unwind the block, so that everything it started is ended; once.
 
     Handlers are set even where a shell started us with SIGINT ignored.
+
+    Args:
+        kept: asked once the block is left: the sentence that says what stays and how to go on.
     """
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
@@ -73,13 +93,16 @@ def signals_end_this() -> Iterator[None]:
         for each in before:
             signal.signal(each, signal.SIG_IGN)  # a second Ctrl-C must not cut the ending short
         if number == signal.SIGINT:
-            raise KeyboardInterrupt
+            raise Interrupted
         raise Terminated(128 + signal.SIGTERM)
 
     for number in before:
         signal.signal(number, leave)
     try:
         yield
+    except (Interrupted, Terminated) as stop:
+        stop.said = kept()
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -7,6 +7,7 @@ from flows.measuring import record_cells
 from flows.prior_run import only_run
 from flows.progress import Narrator
 from flows.recorded import Recorded
+from flows.room import FullDiskTold
 from flows.stage_process import StageProcess
 from lori_core.config import Read
 from lori_core.sequence_file import sequence_to_json
@@ -21,6 +22,7 @@ def evaluate_read(found: Recorded, read: Read, *, quiet: bool = False) -> int:
     home, registry = found.home, found.registry
     scored = 0
     with (
+        FullDiskTold(home),
         only_run(home, found.name) as record,
         StageProcess(home, found.name) as stages,
         Narrator(quiet=quiet) as narrator,

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.plan import Plan
-from lori_core.config import task_sparsity
+from lori_core.config import Read, task_sparsity
 from registry.records import CertificateRecord, MaskRecord, VersionRecord
 
 CERTIFICATE = "version/certificate.json"
@@ -17,26 +17,14 @@ def version_record(
     """The record of the version that the task at `position` becomes."""
     config = plan.config
     task = config.tasks[position - 1]
-    path = home / certified["folder"] / CERTIFICATE
-    document = json.loads(path.read_text(encoding="utf-8"))
     training = task.training
     return VersionRecord(
         sequence=plan.name,
         version=position,
         task=task.name,
         adapter_sha256=trained["adapter_sha256"],
-        mask=MaskRecord(
-            sha256=trained["mask_sha256"],
-            nnz=sum(trained["layers"].values()),
-            total=trained["entries"],
-            layers=trained["layers"],
-        ),
-        certificate=CertificateRecord(
-            level=certified["level"],
-            read=config.adapter.read,
-            document=document,
-            sha256=certified["certificate_sha256"],
-        ),
+        mask=mask_record(trained),
+        certificate=certificate_record(config.adapter.read, certified, home / certified["folder"]),
         params={
             "task": task.name,
             "sparsity": str(task_sparsity(config.adapter, task)),
@@ -47,4 +35,25 @@ def version_record(
             "max_length": str(training.max_length),
         },
         metrics={"first_loss": trained["first_loss"], "last_loss": trained["last_loss"]},
+    )
+
+
+def mask_record(trained: dict[str, Any]) -> MaskRecord:
+    """What a stage that made an adapter says of its mask."""
+    return MaskRecord(
+        sha256=trained["mask_sha256"],
+        nnz=sum(trained["layers"].values()),
+        total=trained["entries"],
+        layers=trained["layers"],
+    )
+
+
+def certificate_record(read: Read, certified: dict[str, Any], folder: Path) -> CertificateRecord:
+    """What `certify` found, with the certificate that lies in its folder."""
+    path = folder / CERTIFICATE
+    return CertificateRecord(
+        level=certified["level"],
+        read=read,
+        document=json.loads(path.read_text(encoding="utf-8")),
+        sha256=certified["certificate_sha256"],
     )

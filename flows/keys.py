@@ -24,7 +24,9 @@ def task_settings(task: TaskConfig) -> dict[str, object]:
     (`allow_leak`, ...) is left out too.
     """
     training = {k: v for k, v in asdict(task.training).items() if k not in UNDECISIVE}
+    succession = {} if task.supersedes is None else {"supersedes": task.supersedes}
     return {
+        **succession,  # only where it is said: what was learned before the key existed stays as it is
         "name": task.name,
         "prompt": task.prompt,
         "completion": task.completion,

@@ -2,12 +2,19 @@
 
 from pathlib import Path
 
-from flows.checks import check_rows
+from flows.checks import audited, check_rows
+from flows.deciding import judge, promote_as_allowed, undecided
 from flows.edge import signals_end_this
 from flows.plan import Plan, base_digest, read_plan
-from flows.session import declare, learning
+from flows.prior_run import only_run
+from flows.room import HomeOfARun
+from flows.session import declare, declared, learning
+from flows.settings_changed import changed_settings
+from flows.succession import refuse_to_learn_retired
+from lori_core.errors import BadInput, RowsChanged
+from registry.desks import Decisions, acting, opened
 from registry.home import find_home
-from registry.store import open_registry
+from registry.store import Registry, open_registry, registry_exists
 
 
 def learn_file(file: Path) -> str:
@@ -17,18 +24,22 @@ def learn_file(file: Path) -> str:
         BadInput: something is wrong with the file or what it names; nothing was changed.
     """
     home = find_home()
-    plan = read_plan(file, home)
-    done = learned_already(plan, home)
-    total = len(plan.config.tasks)
-    if done == total:
-        names = ", ".join(task.name for task in plan.config.tasks)
-        return f"{plan.name}: nothing to do. All {total} tasks ({names}) are learned. Home: {home}"
-    positions = range(done + 1, total + 1)
-    check_rows(plan, positions)
-    with signals_end_this(), learning(plan, home, positions):
-        from flows.learn_sequence import learn_sequence  # imports Prefect: after its server
+    with HomeOfARun(home) as place:
+        plan = read_plan(file, home)
+        done = learned_already(plan, home)
+        total = len(plan.config.tasks)
+        if done == total:
+            return _nothing_to_do(plan, home)
+        positions = range(done + 1, total + 1)
+        refuse_to_learn_retired(plan, home, positions)
+        check_rows(plan, positions)
+        with (
+            signals_end_this(lambda: _kept(plan, home)),
+            learning(plan, home, positions, place),
+        ):
+            from flows.learn_sequence import learn_sequence  # imports Prefect: after its server
 
-        versions = learn_sequence(plan.name)
+            versions = learn_sequence(plan.name)
     made = ", ".join(f"{plan.name}/{version}" for version in versions)
     return f"{plan.name}: learned {made}. Home: {home}"
 
@@ -36,10 +47,12 @@ def learn_file(file: Path) -> str:
 def learned_already(plan: Plan, home: Path) -> int:
     """How many tasks are learned and filed; refuses if any of them was changed since.
 
+    Nothing is written.
+
     Raises:
         SequenceChanged: names the part that was changed.
     """
-    if not home.exists():
+    if not home.exists() or not registry_exists(home):
         return 0
     with open_registry(home) as registry:
         if registry.find_sequence(plan.name) is None:
@@ -47,5 +60,57 @@ def learned_already(plan: Plan, home: Path) -> int:
         versions = registry.versions(plan.name)
         filed = [each for each in versions if each.state == "registered"]
         if filed:
-            declare(registry, plan, base_digest(plan.config.base, home))
+            try:
+                registry.refuse_changes(*declared(plan, base_digest(plan.config.base, home)))
+            except RowsChanged as changed:
+                raise _with_its_fault(plan, changed) from None
         return len(filed)
+
+
+def _nothing_to_do(plan: Plan, home: Path) -> str:
+    """Every task is learned; what may change (guards, gate, promotion) is recorded.
+
+    A version that was filed and not decided on, because that run was killed, is decided on now.
+    """
+    with open_registry(home) as registry:
+        changed = changed_settings(registry, plan)
+        declare(registry, plan, base_digest(plan.config.base, home))
+        told = [] if changed is None else [changed]
+        desk = opened(registry, acting(registry)).desk
+        if undecided(registry, desk, plan.name) is not None:
+            with only_run(home, plan.name):
+                told += _decided(registry, desk, plan)
+    names = ", ".join(task.name for task in plan.config.tasks)
+    told.append(f"{plan.name}: nothing to do, every task is learned ({names}). Home: {home}")
+    return "\n".join(told)
+
+
+def _decided(registry: Registry, desk: Decisions, plan: Plan) -> list[str]:
+    version = undecided(registry, desk, plan.name)  # again: the run before us may just have ended
+    if version is None:
+        return []
+    verdict = judge(desk, plan.name, version)
+    return promote_as_allowed(desk, plan.name, version, verdict, plan.config.promotion)
+
+
+def _with_its_fault(plan: Plan, changed: RowsChanged) -> BadInput:
+    """Say too what is wrong with the new rows: it tells what happened to them."""
+    task = next(each for each in plan.config.tasks if each.name == changed.task)
+    for fault in audited(task)[1].errors:
+        found = f"{changed.what}; with them, {fault.what}"
+        return BadInput(found, changed.expected, changed.remedy)
+    return changed
+
+
+def _kept(plan: Plan, home: Path) -> str:
+    """What a stopped run leaves, and how to go on."""
+    if not home.exists() or not registry_exists(home):
+        return "Stopped. Nothing was learned yet and nothing is kept."
+    with open_registry(home) as registry:
+        versions = [v for v in registry.versions(plan.name) if v.state == "registered"]
+        stages = {s.key for s in registry.stages(plan.name) if s.state == "finished"}
+    names = ", ".join(f"{plan.name}/{version.version}" for version in versions)
+    return (
+        f"Stopped. Kept: {f'{names}, ' if names else ''}finished stages ({len(stages)}) and the "
+        f"last checkpoint. The same command goes on from there. Home: {home}"
+    )

@@ -12,6 +12,7 @@ from flows.keys import adapter_settings, data_key, task_settings
 from flows.memo import remembered
 from lori_core.base_folder import find_base
 from lori_core.config import BaseConfig, DataSource, SequenceConfig, TaskConfig
+from lori_core.errors import BadInput
 from lori_core.rows import source_name
 from lori_core.sequence_file import load_sequence, require_files
 from lori_core.task_rows import data_digests
@@ -56,6 +57,7 @@ class Plan:
                 "promotion": config.promotion,
                 "metric_folder": str(self.file.absolute().parent),
                 "allow_code_execution": [t.name for t in config.tasks if t.allow_code_execution],
+                "about": about(config),
             },
             tasks=tuple(task.name for task in config.tasks),
         )
@@ -71,6 +73,12 @@ class Plan:
         )
 
 
+def about(config: SequenceConfig) -> dict[str, object]:
+    """What a sequence says of itself for people: purposes and licences, no part of what is learned."""
+    tasks = {t.name: {"purpose": t.purpose, "license": t.license} for t in config.tasks}
+    return {"purpose": config.purpose, "license": config.license, "tasks": tasks}
+
+
 def read_plan(file: Path, home: Path) -> Plan:
     """Read a sequence file and the digests of its rows.
 
@@ -80,7 +88,25 @@ def read_plan(file: Path, home: Path) -> Plan:
     config = load_sequence(file)
     require_files(config)
     data = tuple(_digests(home, task) for task in config.tasks)
-    return Plan(file, config, data)
+    plan = Plan(file, config, data)
+    _refuse_other_tests(plan)
+    return plan
+
+
+def _refuse_other_tests(plan: Plan) -> None:
+    """A new version of a task is compared with the one before it, on the same rows."""
+    tests = {task.name: rows for task, rows in zip(plan.config.tasks, plan.data, strict=True)}
+    for task in plan.config.tasks:
+        if task.supersedes is None:
+            continue
+        for role in ("test", "over_refusal"):
+            if tests[task.name].get(role) != tests[task.supersedes].get(role):
+                raise BadInput(
+                    f"{plan.file}: tasks.{task.name}.{role} has other rows than "
+                    f"{task.supersedes!r}, which it supersedes",
+                    "the same rows: the gate compares the two on them",
+                    "Or leave `supersedes` out and make it a task of its own.",
+                )
 
 
 def base_digest(base: BaseConfig, home: Path) -> str:

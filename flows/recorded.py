@@ -1,18 +1,29 @@
 """A sequence as it was recorded: its settings and files, found by name, without its sequence file."""
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from flows.keys import data_key
 from lori_core.config import Read, SequenceConfig
-from lori_core.errors import BadInput
+from lori_core.errors import BadInput, NotFound
 from lori_core.names import check_name
 from lori_core.sequence_file import sequence_from_json
+from registry.accounts import owner
+from registry.decisions import BARE_BASE, Alias
+from registry.desks import Decisions, opened
 from registry.home import find_home
-from registry.records import FiledVersion, SequenceRecord, TaskRecord
-from registry.store import Registry, open_registry
+from registry.plain import LARGEST
+from registry.records import FiledVersion, MatrixCells, SequenceRecord, TaskRecord
+from registry.settings import find_settings
+from registry.store import Registry, open_registry, registry_exists
+
+ALIASES: tuple[Alias, ...] = get_args(Alias)
+
+ADOPTED = "adopted"
+"""In a task's recorded settings: digests of the PEFT folder it was adopted from, if it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,30 +32,92 @@ class Named:
 
     sequence: str
 
-    version: int | None
-    """None: the newest."""
+    version: int | None = None
+    """None: the newest, or the one under the alias."""
+
+    alias: Alias | None = None
+    """What it serves as."""
+
+    def __str__(self) -> str:
+        """As it is typed."""
+        number = "" if self.version is None else f"/{self.version}"
+        return f"{self.sequence}{number}" if self.alias is None else f"{self.sequence}@{self.alias}"
 
 
 def parse_name(text: str) -> Named:
-    """Read `S`, `S/3` or `S@alias`.
+    """Read `S`, `S/3` or `S@champion`.
 
     Raises:
-        BadInput: it is none of these, or nothing serves under that alias.
+        BadInput: it is none of these.
     """
     sequence, at, alias = text.partition("@")
     sequence, slash, number = sequence.partition("/")
     check_name("sequence", sequence)
     if at:
+        known = next((each for each in ALIASES if each == alias), None)
+        if known is None or slash:
+            raise BadInput(f"version {text!r}", f"one of {', '.join(ALIASES)} after the name and @")
+        return Named(sequence, alias=known)
+    if slash and not (re.fullmatch("0*[1-9][0-9]{0,9}", number) and int(number) <= LARGEST):
         raise BadInput(
-            f"{text}: no version of {sequence!r} is {alias or '(no alias)'}",
-            "a version that was promoted",
-            f"Name one by number, e.g. {sequence}/1.",
-        )
-    if slash and not (number.isascii() and number.isdigit() and int(number) > 0):
-        raise BadInput(
-            f"version {text!r}", "a number after the slash", f"`lori versions {sequence}`"
+            f"version {text!r}",
+            f"a whole number from 1 on after the slash, such as {sequence}/1",
+            f"`lori versions {sequence}` lists them.",
         )
     return Named(sequence, int(number) if slash else None)
+
+
+def parse_sequence(text: str) -> str:
+    """Read `S` where no version can be meant.
+
+    Raises:
+        BadInput: it is no name, or names a version.
+    """
+    named = parse_name(text)
+    if str(named) != named.sequence:
+        raise BadInput(f"sequence {text!r}", f"the sequence alone: {named.sequence}")
+    return named.sequence
+
+
+def asked_version(desk: Decisions, named: Named) -> int | None:
+    """The number a name stands for; None for the newest, 0 for the bare base under an alias.
+
+    Raises:
+        NotFound: there is no such sequence, or nothing has that alias.
+    """
+    if named.alias is None:
+        return named.version
+    number = desk.champion(named.sequence, named.alias)
+    if number is None:
+        raise NotFound(
+            f"no version of {named.sequence!r} is {named.alias}",
+            "a version that was promoted",
+            f"Name one by number, e.g. {named.sequence}/1.",
+        )
+    return number
+
+
+def read_named(text: str) -> Read:
+    """A read mode by its name, which was checked before."""
+    modes: tuple[Read, ...] = get_args(Read)
+    return next(mode for mode in modes if mode == text)
+
+
+def up_to(cells: MatrixCells, version: int | None) -> MatrixCells:
+    """R as it was at a version; whole where None is named.
+
+    Raises:
+        NotFound: it has no such row.
+    """
+    if version is None:
+        return cells
+    if version > cells.rows[-1].version:
+        raise NotFound(
+            f"version {cells.sequence}/{version}",
+            f"a version up to {cells.rows[-1].version}",
+            f"`lori versions {cells.sequence}` lists them.",
+        )
+    return replace(cells, rows=tuple(row for row in cells.rows if row.version <= version))
 
 
 def open_existing() -> Registry:
@@ -54,9 +127,16 @@ def open_existing() -> Registry:
         BadInput: nothing was learned here yet.
     """
     home = find_home()
+    find_settings(home)  # that LORI_REGISTRY_URL is a server's address is told before all else
     if not home.is_dir():
         raise BadInput(
             f"home {home} does not exist",
+            "the folder something was learned in",
+            "Set LORI_HOME, change the folder, or learn with `lori run FILE`.",
+        )
+    if not registry_exists(home):
+        raise BadInput(
+            f"home {home}: nothing is recorded in it",
             "the folder something was learned in",
             "Set LORI_HOME, change the folder, or learn with `lori run FILE`.",
         )
@@ -94,12 +174,18 @@ class Recorded:
         """The sequence's settings, as if read from a file whose rows are the snapshots."""
         settings = self.record.settings
         permitted = _list(settings.get("allow_code_execution", []))
+        about = _strings(settings.get("about", {}))
         return sequence_from_json(
             {
                 "sequence": self.name,
+                "purpose": about.get("purpose"),
+                "license": about.get("license"),
                 "base": {"path": self.record.base_path, **self.record.base},
                 "adapter": dict(self.record.adapter),
-                "tasks": [self._task(task, task.name in permitted) for task in self.tasks],
+                "tasks": [
+                    self._task(task, task.name in permitted, about.get("tasks", {}))
+                    for task in self.tasks
+                ],
                 "guards": _list(settings["guards"]),
                 "evaluate": settings["evaluate"],
                 "eval_rows": settings["eval_rows"],
@@ -110,9 +196,7 @@ class Recorded:
 
     def read_mode(self, asked: str | None) -> Read:
         """The read mode asked for, or the one the sequence is trained under."""
-        modes: tuple[Read, ...] = ("isolated", "inherited", "cumulative")
-        wanted = asked or self.record.adapter["read"]
-        return next(mode for mode in modes if mode == wanted)
+        return read_named(asked or str(self.record.adapter["read"]))
 
     def position(self, task: str) -> int:
         """The position of a learned task.
@@ -135,7 +219,10 @@ class Recorded:
             BadInput: there is no such version.
         """
         last = len(self.versions)
-        wanted = last if named.version is None else named.version
+        found = asked_version(opened(self.registry, owner()).desk, named)
+        if found == BARE_BASE and named.alias is not None:
+            raise BadInput(f"{named} is the bare base", "a version with an adapter")
+        wanted = last if found is None else found
         if not 1 <= wanted <= last:
             raise BadInput(
                 f"version {self.name}/{wanted}",
@@ -166,15 +253,20 @@ class Recorded:
         """
         return [self.registry.artifact_path(self.name, k) for k in range(1, version + 1)]
 
-    def _task(self, task: TaskRecord, permitted: bool) -> dict[str, Any]:
+    def _task(
+        self, task: TaskRecord, permitted: bool, about: Mapping[str, dict[str, Any]]
+    ) -> dict[str, Any]:
         folder = self.data_folder(task.position)
         sources: dict[str, Any] = {
             role: {"path": str(folder / f"{role}.jsonl")} for role in task.data
         }
         if task.config["metric"] == "refusal":
             sources.setdefault("over_refusal", "none")
+        if ADOPTED in task.config:  # what it was trained on is not ours (`load_snapshot`)
+            sources["train"] = sources["test"]
         return {
-            **task.config,
+            **{key: value for key, value in task.config.items() if key != ADOPTED},
+            **about.get(task.name, {}),
             **sources,
             "training": dict(_strings(task.config["training"])),
             "allow_leak": True,

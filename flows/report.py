@@ -8,17 +8,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from lori_core.forgetting import ScoreMatrix
+from flows.decided import VersionStanding, gate_word
 from registry.records import Cell, FiledVersion, MatrixCells
-
-SUMMARY = (
-    "average_accuracy",
-    "learning_accuracy",
-    "average_incremental_accuracy",
-    "backward_transfer",
-    "forgetting",
-    "forward_transfer",
-)
 
 
 def print_json(value: object) -> None:
@@ -32,46 +23,6 @@ def print_table(table: Table) -> None:
     if not console.is_terminal:
         console = Console(file=sys.stdout, highlight=False, width=160)
     console.print(table)
-
-
-def score_matrix(cells: MatrixCells) -> ScoreMatrix:
-    """R as numbers."""
-    return ScoreMatrix(
-        cells.tasks,
-        tuple(
-            tuple(None if cell is None else cell.value for cell in row.cells) for row in cells.rows
-        ),
-    )
-
-
-def summary(matrix: ScoreMatrix) -> dict[str, float | None]:
-    """The six figures of a matrix."""
-    return {
-        "average_accuracy": matrix.average_accuracy(),
-        "learning_accuracy": matrix.learning_accuracy(),
-        "average_incremental_accuracy": matrix.average_incremental_accuracy(),
-        "backward_transfer": matrix.backward_transfer(),
-        "forgetting": matrix.forgetting(),
-        "forward_transfer": matrix.forward_transfer(),
-    }
-
-
-def matrix_json(cells: MatrixCells) -> dict[str, object]:
-    """`lori matrix --json`."""
-    return {
-        "sequence": cells.sequence,
-        "read": cells.read,
-        "tasks": list(cells.tasks),
-        "rows": [
-            {
-                "version": row.version,
-                "task": row.task,
-                "cells": [None if cell is None else _cell_json(cell) for cell in row.cells],
-            }
-            for row in cells.rows
-        ],
-        "summary": summary(score_matrix(cells)),
-    }
 
 
 def matrix_table(cells: MatrixCells, *, title: str) -> Table:
@@ -101,28 +52,18 @@ def summary_lines(figures: Mapping[str, float | None]) -> list[str]:
     ]
 
 
-def versions_json(versions: Sequence[FiledVersion]) -> list[dict[str, object]]:
-    """`lori versions --json`."""
-    return [
-        {
-            "version": each.version,
-            "task": each.task,
-            "state": each.state,
-            "adapter_sha256": each.adapter_sha256,
-            "mask_sha256": each.mask_sha256,
-            "certificate": each.certificate,
-            "model_version": each.model_version,
-        }
-        for each in versions
-    ]
-
-
-def versions_table(versions: Sequence[FiledVersion]) -> Table:
-    """The versions of a sequence."""
+def versions_table(
+    versions: Sequence[FiledVersion], decided: Mapping[int, VersionStanding]
+) -> Table:
+    """The versions of a sequence, and what was decided about each."""
     table = Table()
     for column in ("version", "task", "state", "adapter", "mask", "certificate", "model version"):
         table.add_column(column)
+    table.add_column("gate")
+    table.add_column("serves as")
     for each in versions:
+        known = decided[each.version]
+        served = ", ".join([*known.aliases, *(["stale"] if known.stale else [])])
         table.add_row(
             str(each.version),
             each.task,
@@ -131,6 +72,8 @@ def versions_table(versions: Sequence[FiledVersion]) -> Table:
             each.mask_sha256[:16],
             each.certificate,
             "–" if each.model_version is None else str(each.model_version),
+            gate_word(known),
+            served or "–",
         )
     return table
 
@@ -142,10 +85,6 @@ def guard_lines(cells: Sequence[Cell], version: int, read: str) -> list[str]:
         for cell in cells
         if cell.adapter_of is not None and cell.version == version and cell.read == read
     ]
-
-
-def _cell_json(cell: Cell) -> dict[str, object]:
-    return {"value": cell.value, "n": cell.n, "low": cell.low, "high": cell.high}
 
 
 def percent(value: float) -> str:

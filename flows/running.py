@@ -12,6 +12,7 @@ from pathlib import Path
 from flows.plan import Plan
 from flows.progress import Narrator
 from flows.stage_process import StageProcess
+from registry.desks import Decisions
 from registry.store import Registry
 
 
@@ -28,6 +29,9 @@ class Running:
     """Digest of the base."""
 
     registry: Registry
+
+    desk: Decisions
+    """Where versions are judged and promoted."""
 
     stages: StageProcess
     """The training child."""

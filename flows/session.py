@@ -9,43 +9,62 @@ from flows.plan import Plan, remember_base
 from flows.prefect_server import flush_events, log_to_file, prefect_server
 from flows.prior_run import only_run
 from flows.progress import Narrator
-from flows.room import FullDiskTold, home_of_a_run, require_room
+from flows.room import FullDiskTold, HomeOfARun, require_room
 from flows.running import Running, as_running
+from flows.settings_changed import changed_settings
 from flows.stage_process import StageProcess
 from lori_core.sequence_file import sequence_to_json
+from registry.desks import acting, opened
+from registry.records import SequenceRecord, TaskRecord
+from registry.roles import allow
 from registry.store import Registry, open_registry
 
 
 @contextmanager
-def learning(plan: Plan, home: Path, positions: Sequence[int]) -> Iterator[Running]:
+def learning(
+    plan: Plan, home: Path, positions: Sequence[int], place: HomeOfARun
+) -> Iterator[Running]:
     """Open everything a run needs; everything it started is ended when the block is left.
 
-    The training child looks at the base while Prefect's server starts; only when nothing is wrong
-    are the sequence and its tasks declared.
+    The training child looks at the base while Prefect's server starts (after it, in a home that
+    has none yet and must stay so if the base is refused); only when nothing is wrong are the
+    sequence and its tasks declared.
 
     Args:
         plan: the sequence file, read.
         home: where it is learned.
         positions: of the tasks that are to be learned.
+        place: the home, told once the run is accepted.
 
     Raises:
         BadInput, SequenceChanged: as the checks find.
+        CheckFailed: the account of `LORI_TOKEN` may not file.
     """
     with ExitStack() as stack:
-        accepted = stack.enter_context(home_of_a_run(home))
+        place.prepare()
         stack.enter_context(FullDiskTold(home))
         record = stack.enter_context(only_run(home, plan.name))
         stages = stack.enter_context(StageProcess(home, plan.name))
         record.add(stages.start())
-        ready = stack.enter_context(prefect_server(home, record.add))
-        base = _inspect(plan, home, positions, stages)
+        if place.fresh or (home / "prefect").exists():
+            ready = stack.enter_context(prefect_server(home, record.add))
+            base = _inspect(plan, home, positions, stages)
+        else:
+            base = _inspect(plan, home, positions, stages)
+            ready = stack.enter_context(prefect_server(home, record.add))
+        place.accept()
         registry = stack.enter_context(open_registry(home))
+        who = acting(registry)
+        allow(who, "file")
+        desk = opened(registry, who).desk
+        changed = changed_settings(registry, plan)
         declare(registry, plan, base)
-        accepted()
         narrator = stack.enter_context(Narrator())
         narrator.say(f"home {home}")
+        if changed is not None:
+            narrator.say(changed)
         ready()
-        run = Running(home, plan, base, registry, stages, narrator)
+        run = Running(home, plan, base, registry, desk, stages, narrator)
         stack.enter_context(as_running(run))
         stack.enter_context(_prefect_quiet(home))
         yield run
@@ -57,14 +76,26 @@ def declare(registry: Registry, plan: Plan, base: str) -> None:
     Raises:
         SequenceChanged: names the part.
     """
-    registry.declare_sequence(plan.sequence_record(base))
-    for position in range(1, len(plan.config.tasks) + 1):
-        registry.declare_task(plan.name, plan.task_record(position))
+    sequence, tasks = declared(plan, base)
+    registry.refuse_changes(sequence, tasks)  # all of them before anything is written
+    registry.declare_sequence(sequence)
+    for task in tasks:
+        registry.declare_task(plan.name, task)
+
+
+def declared(plan: Plan, base: str) -> tuple[SequenceRecord, list[TaskRecord]]:
+    """The sequence and its tasks as the registry knows them."""
+    positions = range(1, len(plan.config.tasks) + 1)
+    return plan.sequence_record(base), [plan.task_record(position) for position in positions]
 
 
 def _inspect(plan: Plan, home: Path, positions: Sequence[int], stages: StageProcess) -> str:
     """Check what needs the base; its digest comes back."""
-    spec = {"sequence": sequence_to_json(plan.config), "positions": list(positions)}
+    spec = {
+        "sequence": sequence_to_json(plan.config),
+        "positions": list(positions),
+        "metric_folder": str(plan.file.absolute().parent),
+    }
     with tempfile.TemporaryDirectory(prefix="lori-") as folder:
         found = stages.run("inspect", Path(folder), spec, lambda progress: None)
     require_room(home, found["entries"])

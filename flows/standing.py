@@ -3,7 +3,9 @@
 from typing import TypedDict
 
 from flows.prior_run import recorded
-from registry.store import Registry
+from flows.processes import ProcessIdentity
+from flows.recorded import ALIASES
+from registry.desks import Opened
 
 
 class TaskStanding(TypedDict):
@@ -17,6 +19,10 @@ class TaskStanding(TypedDict):
     """The stage it is in, or stopped in."""
     version: int | None
     certificate: str | None
+    aliases: list[str]
+    """What its version serves as: `champion`, `candidate`, `previous`."""
+    stale: str | None
+    """Why its version stands on one that was rolled back; None where it does not."""
 
 
 class Standing(TypedDict):
@@ -27,23 +33,29 @@ class Standing(TypedDict):
     """Whether a process is learning it now."""
     pid: int | None
     tasks: list[TaskStanding]
+    champion: int | None
+    """The version that serves; 0 is the bare base, None nothing."""
+    candidate: int | None
+    previous: int | None
 
 
-def standing(registry: Registry, name: str) -> Standing:
+def standing(here: Opened, name: str) -> Standing:
     """Where a sequence stands."""
-    filed = {v.task: v for v in registry.versions(name) if v.state == "registered"}
-    processes = recorded(registry.settings.home / "runs" / f"{name}.json")
-    alive = bool(processes) and processes[0].alive()
-    last = {stage.task: stage for stage in registry.stages(name)}
+    filed = {v.task: v for v in here.readers.versions(name) if v.state == "registered"}
+    learner = _learner(here, name)
+    last = {stage.task: stage for stage in here.readers.stages(name)}
+    serves = {alias: here.desk.champion(name, alias) for alias in ALIASES}
+    stale = here.desk.stale(name)
     tasks: list[TaskStanding] = []
-    for task in registry.tasks(name):
+    for task in here.readers.tasks(name):
         version, stage = filed.get(task.name), last.get(task.name)
         if version is not None:
             state = "learned"
         elif stage is None:
             state = "waiting"
         else:
-            state = "running" if alive else "interrupted"
+            away = here.registry is None and stage.state == "running"  # no process of ours to see
+            state = "running" if learner is not None or away else "interrupted"
         tasks.append(
             TaskStanding(
                 task=task.name,
@@ -52,7 +64,28 @@ def standing(registry: Registry, name: str) -> Standing:
                 stage=None if version is not None or stage is None else stage.stage,
                 version=None if version is None else version.version,
                 certificate=None if version is None else version.certificate,
+                aliases=[
+                    alias
+                    for alias, number in serves.items()
+                    if version is not None and number == version.version
+                ],
+                stale=None if version is None else stale.get(version.version),
             )
         )
-    pid = processes[0].pid if alive else None
-    return Standing(sequence=name, running=alive, pid=pid, tasks=tasks)
+    return Standing(
+        sequence=name,
+        running=learner is not None,
+        pid=None if learner is None else learner.pid,
+        tasks=tasks,
+        champion=serves["champion"],
+        candidate=serves["candidate"],
+        previous=serves["previous"],
+    )
+
+
+def _learner(here: Opened, name: str) -> ProcessIdentity | None:
+    """The process that learns a sequence now; None where there is none on this machine."""
+    if here.registry is None:
+        return None
+    processes = recorded(here.registry.settings.home / "runs" / f"{name}.json")
+    return processes[0] if processes and processes[0].alive() else None

@@ -12,6 +12,7 @@ from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
 from prefect.context import TaskRunContext
 
+from flows.deciding import Verdict, judge, promote_as_allowed
 from flows.filing import version_record
 from flows.processes import myself
 from flows.running import Running, running
@@ -128,16 +129,22 @@ def file(order: Order, trained: Result, certified: Result) -> int:
 
 
 @task(name="gate", task_run_name="gate-{order[task]}", cache_policy=NO_CACHE)
-def gate(order: Order, version: int) -> dict[str, object]:
-    """Whether the version may be promoted. Nobody asks while promotion is manual, and it says so."""
-    return {"version": version, "verdict": "not judged", "why": "promotion is manual"}
+def gate(order: Order, version: int) -> Verdict:
+    """Whether the version may be promoted, by the policy of its sequence. The report is recorded."""
+    run = running()
+    run.narrator.begin(f"{order['task']}: gate")
+    verdict = judge(run.desk, order["sequence"], version)
+    run.narrator.end("passed" if verdict.ok else "refused")
+    return verdict
 
 
 @task(name="promote", task_run_name="promote-{order[task]}", cache_policy=NO_CACHE)
-def promote(order: Order, version: int, verdict: dict[str, object]) -> None:
-    """Under `promotion: manual` nothing is promoted; that is said, not passed over."""
-    name = f"{order['sequence']}/{version}"
-    running().narrator.say(f"  {name} is filed; {verdict['verdict']}: {verdict['why']}")
+def promote(order: Order, version: int, verdict: Verdict) -> None:
+    """Promote as far as the sequence file allows, make the version the candidate, and say so."""
+    run = running()
+    allowed = run.plan.config.promotion
+    for line in promote_as_allowed(run.desk, order["sequence"], version, verdict, allowed):
+        run.narrator.say(f"  {line}")
 
 
 def tidy(result: Result) -> None:

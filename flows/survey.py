@@ -1,14 +1,14 @@
 """What a sequence file would do, found out without learning: rows, audit, capacity, time, memory."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from flows.checks import audited
 from flows.plan import Plan
 from flows.stages.bench import Bench, bench
-from lori_core.adapters import adapter_shapes
+from lori_core.adapters import adapter_shapes, refuse_wide_rank
 from lori_core.audit import Audit
 from lori_core.base import meta_model
 from lori_core.capacity import CapacityPlan, plan_capacity
@@ -20,6 +20,8 @@ from lori_core.evaluation import evaluate_causal, evaluate_encoder
 from lori_core.phases import Lesson
 from lori_core.probes import PROBES_PER_TASK
 from lori_core.task_rows import TaskRows, load_task
+from registry.gating.policy import policy_from
+from registry.gating.sanity import Oddity, oddities
 
 START_SECONDS = 25.0
 """Of a run: the training child's imports, Prefect's server, MLflow's first import."""
@@ -86,6 +88,9 @@ class Survey:
     guard_rows: int | None
     """Test rows a guard needs for the gate, if no answer changes; None without guards."""
 
+    gate: tuple[Oddity, ...]
+    """Rules of the gate that can never refuse, or never pass at these rows."""
+
 
 def survey(plan: Plan, learned: int, tell: Callable[[str], None]) -> Survey:
     """Look at every task; estimate those after the first `learned` ones.
@@ -96,6 +101,7 @@ def survey(plan: Plan, learned: int, tell: Callable[[str], None]) -> Survey:
     config = plan.config
     work = bench(config, "check")
     shapes = adapter_shapes(meta_model(config.base), config.adapter)
+    refuse_wide_rank(shapes, config.adapter.r)
     capacity = plan_capacity(
         shapes, config.adapter, [task_sparsity(config.adapter, task) for task in config.tasks]
     )
@@ -112,7 +118,29 @@ def survey(plan: Plan, learned: int, tell: Callable[[str], None]) -> Survey:
     loads = [_load(config, work, tasks, place) for place in range(learned, len(tasks))]
     found = estimate(work.model, loads, work.ground(), clock=time.perf_counter)
     overhead = START_SECONDS + TASK_SECONDS * len(loads) if loads else 0.0
-    return Survey(tuple(tasks), capacity, found, found.seconds + overhead, rows_for_guards(config))
+    return Survey(
+        tuple(tasks),
+        capacity,
+        found,
+        found.seconds + overhead,
+        rows_for_guards(config),
+        gate_oddities(config, {task.name: task.rows for task in tasks}),
+    )
+
+
+def gate_oddities(config: SequenceConfig, rows: Mapping[str, TaskRows]) -> tuple[Oddity, ...]:
+    """What is odd about the gate of a sequence whose tasks have these rows."""
+    counts = {
+        name: tuple(len(part[: config.eval_rows]) for part in (own.test, own.over_refusal) if part)
+        for name, own in rows.items()
+    }
+    return oddities(
+        policy_from(config.gate, guards=config.guards, promotion=config.promotion),
+        tasks=[task.name for task in config.tasks],
+        rows=counts,
+        protection=config.adapter.protection,
+        read=config.adapter.read,
+    )
 
 
 def rows_for_guards(config: SequenceConfig) -> int | None:

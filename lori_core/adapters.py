@@ -70,6 +70,22 @@ def adapter_shapes(model: nn.Module, adapter: AdapterConfig) -> dict[str, tuple[
     return {n: s for n, s in found.items() if n.rsplit(".", 1)[-1] in adapter.target_modules}
 
 
+def refuse_wide_rank(shapes: Mapping[str, tuple[int, int]], r: int) -> None:
+    """Raise BadInput for a rank that no adapted layer is wide enough for.
+
+    B·A cannot have a higher rank than the layer's smaller side: what r has beyond it is wasted. A
+    rank that is too high for some layers alone is allowed.
+    """
+    widest = max(shapes, key=lambda name: min(shapes[name]))
+    d_out, d_in = shapes[widest]
+    if r > min(d_out, d_in):
+        raise BadInput(
+            f"adapter.r is {r} but the widest adapted layer, {widest}, is {d_out} x {d_in}",
+            f"at most {min(d_out, d_in)}, the rank that such a layer can have",
+            "Lower `r`.",
+        )
+
+
 def trainable_counts(
     shapes: Mapping[str, tuple[int, int]], r: int, sparsity: float
 ) -> TrainableCounts:

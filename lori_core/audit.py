@@ -108,10 +108,24 @@ def _finding(
     expected: str,
     remedy: str,
 ) -> Iterable[Finding]:
-    """The finding about `ids`, or none when there are none; `{n}` in `what` is their number."""
+    """The finding about `ids`, or none when there are none.
+
+    In `what`, `{n}` is their number; `{rows}`, `{s}` (of a verb), `{have}` and `{are}` follow it.
+    """
     if ids:
-        said = what.replace("{n}", str(len(ids)))
+        one = len(ids) == 1
+        said = what.format(
+            n=len(ids),
+            rows="row" if one else "rows",
+            s="s" if one else "",
+            have="has" if one else "have",
+            are="is" if one else "are",
+        )
         yield Finding(kind, said, len(ids), tuple(ids[:_SHOWN]), severity, expected, remedy)
+
+
+def _counted(examples: Sequence[Example], role: str) -> str:
+    return f"{len(examples)} {role} {'row' if len(examples) == 1 else 'rows'}"
 
 
 def _prompts(examples: Sequence[Example]) -> dict[str, Example]:
@@ -137,7 +151,7 @@ def _duplicates(train: Sequence[Example]) -> Iterable[Finding]:
     other = [example.id for example, known in again if example.completion != known.completion]
     yield from _finding(
         "duplicate",
-        "{n} training rows repeat an earlier one",
+        "{n} training {rows} repeat{s} an earlier one",
         same,
         "warning",
         "each row once",
@@ -145,7 +159,7 @@ def _duplicates(train: Sequence[Example]) -> Iterable[Finding]:
     )
     yield from _finding(
         "conflict",
-        "{n} training rows repeat an earlier prompt with another completion",
+        "{n} training {rows} repeat{s} an earlier prompt with another completion",
         other,
         "warning",
         "one answer to a prompt",
@@ -158,7 +172,7 @@ def _asked_again(rows: TaskRows) -> Iterable[Finding]:
         first = _prompts(examples)
         yield from _finding(
             "duplicate",
-            f"{{n}} of {len(examples)} {role} rows repeat an earlier prompt",
+            f"{{n}} of {_counted(examples, role)} repeat{{s}} an earlier prompt",
             [example.id for example in examples if first[_compared(example)] is not example],
             "warning",
             "each row once",
@@ -171,7 +185,7 @@ def _leaks(rows: TaskRows, task: TaskConfig) -> Iterable[Finding]:
     for role, examples in (("test", rows.test), ("over_refusal", rows.over_refusal)):
         yield from _finding(
             "leak",
-            f"{{n}} of {len(examples)} {role} rows occur in train",
+            f"{{n}} of {_counted(examples, role)} occur{{s}} in train",
             [example.id for example in examples if _compared(example) in trained],
             "warning" if task.allow_leak else "error",
             "rows apart",
@@ -185,7 +199,7 @@ def _development(rows: TaskRows) -> Iterable[Finding]:
     whole = len(in_test) == len(rows.validation)
     yield from _finding(
         "dev-is-test" if whole else "dev-overlap",
-        f"{{n}} of {len(rows.validation)} validation rows are test rows",
+        f"{{n}} of {_counted(rows.validation, 'validation')} {{are}} in test",
         in_test,
         "error" if whole else "warning",
         "rows apart",
@@ -193,7 +207,7 @@ def _development(rows: TaskRows) -> Iterable[Finding]:
     )
     yield from _finding(
         "dev-overlap",
-        f"{{n}} of {len(rows.validation)} validation rows occur in train",
+        f"{{n}} of {_counted(rows.validation, 'validation')} occur{{s}} in train",
         [example.id for example in rows.validation if _compared(example) in trained],
         "warning",
         "rows apart",
@@ -205,7 +219,7 @@ def _contradictions(rows: TaskRows) -> Iterable[Finding]:
     harmful = _prompts(rows.test)
     yield from _finding(
         "contradiction",
-        "{n} over_refusal rows are also test rows",
+        "{n} over_refusal {rows} {are} in test too",
         [example.id for example in rows.over_refusal if _compared(example) in harmful],
         "error",
         "a prompt to be refused or answered, not both",
@@ -224,7 +238,7 @@ def _labels(rows: TaskRows, task: TaskConfig) -> Iterable[Finding]:
     ]
     yield from _finding(
         "label",
-        "{n} rows have a label outside the set",
+        "{n} {rows} {have} a label outside the set",
         outside,
         "error",
         "a target that is one of the row's choices, numbers one of them (answer2), or occurs in train",
@@ -244,7 +258,7 @@ def _empty(rows: TaskRows, task: TaskConfig) -> Iterable[Finding]:
     answered = task.metric in ("accuracy", "exact_match", "exact_number")
     yield from _finding(
         "empty-target",
-        "{n} training rows have an empty target",
+        "{n} training {rows} {have} an empty target",
         [example.id for example in rows.train if not example.completion.strip()],
         "error",
         "something to learn in every row",
@@ -252,7 +266,7 @@ def _empty(rows: TaskRows, task: TaskConfig) -> Iterable[Finding]:
     )
     yield from _finding(
         "empty-target",
-        "{n} test rows have an empty target",
+        "{n} test {rows} {have} an empty target",
         [
             example.id
             for example in (*rows.test, *rows.validation)
@@ -264,7 +278,7 @@ def _empty(rows: TaskRows, task: TaskConfig) -> Iterable[Finding]:
     )
     yield from _finding(
         "empty-prompt",
-        "{n} test rows have an empty prompt",
+        "{n} test {rows} {have} an empty prompt",
         [
             example.id
             for example in (*rows.test, *rows.validation, *rows.over_refusal)
@@ -286,7 +300,7 @@ def _named(rows: TaskRows, task: TaskConfig) -> Iterable[Finding]:
     naming = Counter(example.id for example in everyone if name.search(example.prompt))
     yield from _finding(
         "task-name",
-        f"{{n}} of {len(everyone)} prompts say {task.name!r}, the task's own name",
+        f"{{n}} of {len(everyone)} prompts say{{s}} {task.name!r}, the task's own name",
         list(naming.elements()),
         "warning",
         "prompts that do not name their task",

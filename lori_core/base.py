@@ -188,7 +188,7 @@ def load_tokenizer(base: BaseConfig) -> PreTrainedTokenizerBase:
     with _in_one_line(
         f"base {base.path}: its tokenizer cannot be read", "a tokenizer that transformers loads"
     ):
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder)
+        tokenizer = _from_files(folder)
     vocabulary = read_base_config(base).get("vocab_size")
     if isinstance(vocabulary, int) and len(tokenizer) > vocabulary:
         raise BadInput(
@@ -198,6 +198,17 @@ def load_tokenizer(base: BaseConfig) -> PreTrainedTokenizerBase:
         )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def _from_files(folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of a folder; what `tokenizers` says by bare `Exception` becomes ValueError."""
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder)
+    except Exception as error:
+        if type(error) is not Exception:
+            raise
+        raise ValueError(f"tokenizer.json: {error}") from error
     return tokenizer
 
 

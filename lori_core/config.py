@@ -170,10 +170,19 @@ class TaskConfig:
     allow_code_execution: bool = False
     """Let `pass_at_k` run generated code in its sandbox."""
 
+    supersedes: str | None = None
+    """An earlier task of which this is the new version: it serves in that one's place once promoted."""
+
+    purpose: str | None = None
+    """What the task is for, in a sentence. For people, and for evidence."""
+
+    license: str | None = None
+    """Licence of its rows, such as MIT. For evidence."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateConfig:
-    """What a version must pass to be promoted. Recorded now, judged by the registry's gate."""
+    """What a version must pass to be promoted; judged by `lori gate` on what was recorded."""
 
     certificate: Literal["G0", "G1", "G2"] = "G2"
     """Least certificate level."""
@@ -196,6 +205,9 @@ class GateConfig:
     read: Read = "inherited"
     """Read mode the gate judges."""
 
+    underpowered: Literal["refuse", "warn"] = "refuse"
+    """What an answer that too few test rows leave open does: `refuse`, or only `warn`."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SequenceConfig:
@@ -203,6 +215,12 @@ class SequenceConfig:
 
     sequence: str
     """Name of the sequence, `[a-z0-9][a-z0-9._-]{0,63}`."""
+
+    purpose: str | None = None
+    """What the adapters are for, in a sentence. For people, and for evidence."""
+
+    license: str | None = None
+    """Licence of the base, such as Apache-2.0. For evidence."""
 
     base: BaseConfig
     """The frozen model: a folder, a hub id, or {path, revision, dtype}."""
@@ -228,8 +246,9 @@ class SequenceConfig:
     gate: GateConfig = field(default_factory=GateConfig)
     """The promotion policy."""
 
-    promotion: Literal["manual"] = "manual"
-    """`manual`: `lori run` files and promotes nothing."""
+    promotion: Literal["manual", "approval", "auto"] = "manual"
+    """What `lori run` does after filing: `manual` names a candidate and promotes nothing, `approval`
+    leaves a request for a second person, `auto` promotes what passes the gate."""
 
 
 def task_sparsity(adapter: AdapterConfig, task: TaskConfig) -> float:

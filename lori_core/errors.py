@@ -4,9 +4,12 @@ LoriError
 ├── BadInput            the user's mistake: one line (which value, what was expected, what to do), exit 2
 │   ├── UnknownKey      a key no setting has; names the nearest one
 │   ├── InvalidSparsity
+│   ├── NotFound        a sequence, version or other named thing that is not there
+│   ├── Unavailable     a store that cannot be reached, read or written as things are
 │   ├── CapacityError   more entries asked for than are free
 │   ├── UnknownLayers   `target_modules` that match nothing
 │   └── SequenceChanged a learned part of a sequence is no longer what it was
+│       └── RowsChanged it is a task's rows
 ├── CheckFailed         a check said no (verify, gate): exit 1
 │   └── DigestMismatch  stored bits are not the bits that were certified
 └── MaskMismatch        a mask whose shape is not the shape of the B it should gate (our own bug)
@@ -15,7 +18,15 @@ Every class takes plain data and builds its sentence in `__str__`, so it survive
 processes. Anything else that escapes is a bug of ours and keeps its traceback.
 """
 
+import reprlib
 from collections.abc import Sequence
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it: as YAML and JSON have it, on one line, shortened."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return reprlib.repr(value)
 
 
 class LoriError(Exception):
@@ -33,6 +44,14 @@ class BadInput(LoriError, ValueError):
         """One line, whatever the parts contain."""
         sentence = f"{self.what}: expected {self.expected}."
         return " ".join(f"{sentence} {self.remedy}".split())
+
+
+class NotFound(BadInput):
+    """Something that is named well but does not exist."""
+
+
+class Unavailable(BadInput):
+    """A place or server that cannot be reached, read or written as things are."""
 
 
 class UnknownKey(BadInput):
@@ -97,6 +116,26 @@ class SequenceChanged(BadInput):
         )
         self.args = (sequence, part, was, now)
         self.part = part
+
+
+class RowsChanged(SequenceChanged):
+    """The rows of a learned task are others now."""
+
+    def __init__(
+        self, sequence: str, task: str, role: str, was: str | None, now: str | None
+    ) -> None:
+        super().__init__(sequence, f"task {task!r}, data.{role}", str(was), str(now))
+        if was is None or now is None:
+            here = "has none now" if now is None else "was learned without any"
+            found = f"task {task!r} {here}"
+        else:
+            found = f"those of task {task!r} are not the ones it was learned with"
+            found = f"{found} (digest {now[:8]}, learned with {was[:8]})"
+        self.what = f"sequence {sequence!r}: {role} rows: {found}"
+        self.expected = "the rows of a learned task to stay as they are"
+        self.remedy = f"Restore them, or append a new task that says `supersedes: {task}`."
+        self.args = (sequence, task, role, was, now)
+        self.task, self.role = task, role
 
 
 class CheckFailed(LoriError):

@@ -217,7 +217,7 @@ class _Asker:
         encoded = encode_prompts(
             rows,
             self.tokenizer,
-            max_length=self._length(metric),
+            max_length=answer_length(self.task, self.tokenizer, metric),
             new_tokens=self._new_tokens(rows, metric),
         )
         self.cut += encoded.cut
@@ -276,18 +276,24 @@ class _Asker:
         tokens = self._candidate_tokens([candidates(row).texts for row in rows])
         return max(len(ids) for ids in tokens.values())
 
-    def _length(self, metric: Metric) -> int:
-        """Tokens of prompt and answer together."""
-        trained, readable = self.task.training.max_length, int(self.tokenizer.model_max_length)
-        wanted = trained if metric.asks == "choose" else trained + self.task.max_new_tokens
-        length = min(wanted, readable)
-        if metric.asks != "choose" and self.task.max_new_tokens >= length:
-            raise BadInput(
-                f"task {self.task.name}: max_new_tokens is {self.task.max_new_tokens}",
-                f"below {readable}, all that the base can read",
-                "Lower it.",
-            )
-        return length
+
+def answer_length(task: TaskConfig, tokenizer: PreTrainedTokenizerBase, metric: Metric) -> int:
+    """Tokens of prompt and answer together, when a task's rows are asked.
+
+    Raises:
+        BadInput: `max_new_tokens` leaves no room for a prompt.
+    """
+    trained, readable = task.training.max_length, int(tokenizer.model_max_length)
+    if metric.asks == "choose":
+        return min(trained, readable)
+    length = min(trained + task.max_new_tokens, readable)
+    if task.max_new_tokens >= length:
+        raise BadInput(
+            f"task {task.name}: max_new_tokens is {task.max_new_tokens}",
+            f"below {readable}, all that the base can read",
+            "Lower it.",
+        )
+    return length
 
 
 def _taken(task: TaskConfig, rows: Sequence[Example], eval_rows: int | None) -> tuple[Example, ...]:

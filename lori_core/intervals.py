@@ -6,6 +6,7 @@ Everything is deterministic (a bootstrap takes its seed) and needs numpy alone.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
@@ -144,7 +145,9 @@ def paired_change(
 
     The bounds are those of a paired bootstrap (percentiles of 4,000 resamples of the rows), widened
     where needed to the exact bounds of the discordant pairs: rises and falls have a Clopper-Pearson
-    interval each, and the two are combined by MOVER. Where no row changed, the bounds are
+    interval each, and the two are combined by MOVER, with the covariance they have (a row that rose
+    did not fall) at its largest. Scores between 0 and 1 vary in size too: Student's bounds are then
+    kept as well, which few rows widen as a bootstrap of them cannot. Where no row changed, the bounds are
     ±(1 - (1 - confidence)^(1/n)): the exact figure of which 3/n is the rounded form (2.996/n at
     95 %), for the chance that some row would.
 
@@ -185,7 +188,10 @@ def paired_change(
     tail = 1 - confidence if one_sided else (1 - confidence) / 2
     means = _resampled_means(moves, seed)
     low, high = (float(q) for q in np.quantile(means, (tail, 1 - tail)))
-    below, above = _discordant_widths(rose, fell, n, tail)
+    below, above = discordant_widths(rose, fell, n, tail)
+    if not np.isin(moves, (-1.0, 0.0, 1.0)).all():
+        sized = _student_width(moves, tail)
+        below, above = max(below, sized), max(above, sized)
     return Change(
         value,
         max(-1.0, min(low, value - below)),
@@ -196,12 +202,44 @@ def paired_change(
     )
 
 
-def _discordant_widths(rose: int, fell: int, n: int, tail: float) -> tuple[float, float]:
-    """How far the change may lie below and above what was seen, by the exact bounds of its parts."""
+def discordant_widths(rose: Number, fell: Number, n: int, tail: float) -> tuple[float, float]:
+    """How far a change may lie below and above what was seen, by the exact bounds of its parts.
+
+    Args:
+        rose: rows that score more than before (a planned number may be a fraction).
+        fell: rows that score less.
+        n: rows in all.
+        tail: the chance left on each side.
+    """
     up, down = rose / n, fell / n
-    above = math.hypot(1 - _exact_low(n - rose, n, tail) - up, down - _exact_low(fell, n, tail))
-    below = math.hypot(up - _exact_low(rose, n, tail), 1 - _exact_low(n - fell, n, tail) - down)
-    return below, above
+    up_low, up_high = _exact_low(rose, n, tail), 1 - _exact_low(n - rose, n, tail)
+    down_low, down_high = _exact_low(fell, n, tail), 1 - _exact_low(n - fell, n, tail)
+    together = _exclusion(up_high, down_high)
+
+    def width(one: float, other: float) -> float:
+        return math.sqrt(one * one + other * other + 2 * together * one * other)
+
+    return width(up - up_low, down_high - down), width(up_high - up, down - down_low)
+
+
+def _exclusion(up: float, down: float) -> float:
+    """How strongly two shares of the same rows exclude each other: minus their correlation.
+
+    Taken at the upper bounds of both shares. With it, enumeration of every outcome of 10 to 150
+    rows finds no error more often than the tail allows, down to a tail of 0.001; without it, up to
+    twice as often.
+    """
+    if up + down >= 1:
+        return 1.0
+    return math.sqrt(up * down / ((1 - up) * (1 - down)))
+
+
+def _student_width(moves: np.ndarray, tail: float) -> float:
+    """Half the width of Student's interval; all of [-1, 1] for a single row."""
+    n = len(moves)
+    if n < 2:
+        return 2.0
+    return _t_quantile(1 - tail, n - 1) * float(moves.std(ddof=1)) / math.sqrt(n)
 
 
 def _resampled_means(moves: np.ndarray, seed: int) -> np.ndarray:
@@ -218,6 +256,7 @@ def _resampled_means(moves: np.ndarray, seed: int) -> np.ndarray:
     return means
 
 
+@lru_cache(maxsize=1 << 16)
 def _exact_low(successes: Number, n: int, tail: float) -> float:
     """The p at which `successes` or more of n still happen with probability `tail`; 0 for none."""
     if successes == 0:

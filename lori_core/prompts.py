@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from lori_core.errors import BadInput
+from lori_core.errors import BadInput, shown
 
 Chat = Callable[[Sequence[Mapping[str, str]]], str]
 """Renders messages as a prompt that ends where the assistant begins (a tokenizer's chat template)."""
@@ -240,7 +240,7 @@ def _value(row: Mapping[str, object], name: str, at: str) -> str:
 def _target(row: Mapping[str, object], names: tuple[str, ...], at: str, target_needed: bool) -> str:
     for name in names:
         if row.get(name) is not None:
-            return _value(row, name, at)
+            return _text(row, name, at)
     if not target_needed:
         return ""
     raise BadInput(
@@ -253,7 +253,11 @@ def _target(row: Mapping[str, object], names: tuple[str, ...], at: str, target_n
 def _text(row: Mapping[str, object], name: str, at: str) -> str:
     value = row[name]
     if not isinstance(value, str):
-        raise BadInput(f"{at}: field `{name}` is {value!r}", "text")
+        raise BadInput(
+            f"{at}: field `{name}` is {shown(value)}",
+            "text",
+            f"Write it in quotes, or say how in a template such as `{{{name}}}`.",
+        )
     return value
 
 
@@ -282,13 +286,15 @@ def _label(
         return choices.index(target) if target in choices else None
     if isinstance(given, bool) or not isinstance(given, int) or not 0 <= given < len(choices):
         raise BadInput(
-            f"{at}: label {given!r} is outside the set",
+            f"{at}: label {shown(given)} is outside the set",
             f"an index from 0 to {len(choices) - 1} of {', '.join(choices)}",
+            "Correct the row's `label` (counted from 0) or its `choices`.",
         )
     if target in choices and choices[given] != target:
         raise BadInput(
             f"{at}: label {given} is {choices[given]!r} but the target is {target!r}",
             "both to say the same",
+            "Correct one of them; `label` counts from 0.",
         )
     return given
 

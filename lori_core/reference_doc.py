@@ -69,6 +69,8 @@ _RULES = """\
 - `metric: refusal` needs `over_refusal` (rows, or `none` said aloud), and no other metric takes it.
 - `metric: pass_at_k` needs `allow_code_execution: true`; `k` is for it alone.
 - Every name in `guards` is a task.
+- `supersedes` names an earlier task with the same metric and the same test rows, which no other task
+  supersedes.
 
 ## Rows
 

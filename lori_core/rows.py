@@ -9,6 +9,7 @@ import gzip
 import hashlib
 import io
 import json
+import logging
 import math
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -265,6 +266,7 @@ def _dataset(source: DataSource) -> Iterator[Row]:
 
     where = source_name(source)
     datasets.disable_progress_bars()
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # not a line for every retry
     try:
         data = datasets.load_dataset(
             source.dataset, source.name, split=source.split, revision=source.revision

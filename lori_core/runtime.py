@@ -38,6 +38,16 @@ def fingerprint(dtype: torch.dtype = torch.float32) -> dict[str, str]:
     }
 
 
+WIDTH_FOR_THREADS = 256
+"""Hidden size from which more than one thread pays. Below it the matrices of a step are so small
+that handing them out costs more than it saves (docs/lab-notebook.md has the figures)."""
+
+
+def useful_threads(hidden_size: int) -> int:
+    """The number of threads for a model of this width: torch's own choice, or 1 for a narrow one."""
+    return torch.get_num_threads() if hidden_size >= WIDTH_FOR_THREADS else 1
+
+
 @contextmanager
 def reference_runtime() -> Iterator[None]:
     """One thread, deterministic algorithms and whole fp32 while the block runs, then as before.

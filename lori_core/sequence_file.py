@@ -83,6 +83,7 @@ def require_files(config: SequenceConfig) -> None:
     base = Path(config.base.path)
     if base.is_absolute() and not _is_file(base / "config.json"):
         found = "holds no config.json" if _is_folder(base) else "does not exist"
+        found = "is a file" if _is_file(base) else found
         raise BadInput(
             f"base {base} {found}", "the folder of a model, or an id on the hub", "Check the path."
         )

@@ -111,10 +111,17 @@ def read_mapping(path: Path) -> dict[object, object]:
     text = read_text(path, "a sequence file (YAML)")
     try:
         value = yaml.load(text, Loader=_StrictLoader)  # a SafeLoader: builds plain data alone
+    except yaml.composer.ComposerError as error:
+        if error.context != "expected a single document in the stream":  # PyYAML's own words
+            raise _not_yaml(path, error) from None
+        line = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise BadInput(
+            f"{path}{line}: a second document begins (`---`)",
+            "one sequence in a file",
+            "Move it to a file of its own.",
+        ) from None
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = f" line {mark.line + 1}" if mark else ""
-        raise BadInput(f"{path}{line}: {error.problem}", "YAML", "Correct the line.") from None
+        raise _not_yaml(path, error) from None
     except yaml.reader.ReaderError as error:
         line = f" line {text.count(chr(10), 0, error.position) + 1}"
         raise BadInput(
@@ -135,6 +142,12 @@ def read_mapping(path: Path) -> dict[object, object]:
             "Begin with `sequence: NAME`.",
         )
     return value
+
+
+def _not_yaml(path: Path, error: yaml.MarkedYAMLError) -> BadInput:
+    mark = error.problem_mark or error.context_mark
+    line = f" line {mark.line + 1}" if mark else ""
+    return BadInput(f"{path}{line}: {error.problem}", "YAML", "Correct the line.")
 
 
 def _kind_of(value: object) -> str:

@@ -1,7 +1,7 @@
 """A task's rows, rendered: from where the sequence file says they are, or from a snapshot of them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lori_core.config import DataSource, TaskConfig
@@ -38,11 +38,32 @@ def load_task(task: TaskConfig, chat: Chat | None) -> TaskRows:
 
 
 def load_snapshot(task: TaskConfig, folder: Path, chat: Chat | None) -> TaskRows:
-    """As `load_task`, from the folder that `snapshot_task` wrote."""
+    """As `load_task`, from the folder that `snapshot_task` wrote.
+
+    A task whose `train` is its `test` was adopted: what it was trained on is not ours, and its test
+    rows stand for it wherever the form of a lesson is asked for.
+    """
     sources = {
         role: DataSource(path=str(_snapshot(folder, role))) for role, _ in task_sources(task)
     }
+    if task.train == task.test:
+        rows = _rendered(task, {r: s for r, s in sources.items() if r != "train"}, chat)
+        return replace(rows, train=rows.test)
     return _rendered(task, sources, chat)
+
+
+def load_measured(task: TaskConfig, chat: Chat | None) -> TaskRows:
+    """As `load_task`, without the training rows: all there is of a task that is adopted."""
+    return _rendered(task, {r: s for r, s in task_sources(task) if r != "train"}, chat)
+
+
+def snapshot_measured(task: TaskConfig, folder: Path) -> dict[str, str]:
+    """As `snapshot_task`, without the training rows."""
+    return {
+        role: snapshot_rows(_read(task, source), _snapshot(folder, role))
+        for role, source in task_sources(task)
+        if role != "train"
+    }
 
 
 def snapshot_task(task: TaskConfig, folder: Path) -> dict[str, str]:

@@ -5,13 +5,13 @@ Messages open with the file and the key as it is written there (`tasks.math.trai
 
 import math
 import re
-import reprlib
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from difflib import get_close_matches
 
 from lori_core.config import AdapterConfig, DataSource, SequenceConfig, TaskConfig, task_sparsity
 from lori_core.errors import BadInput, InvalidSparsity
+from lori_core.errors import shown as shown
 from lori_core.names import check_name
 from lori_core.prompts import template_fields
 from lori_core.rows import ENDINGS
@@ -77,13 +77,6 @@ BOUNDS: dict[tuple[str, str], Bound] = {
     ("SequenceConfig", "eval_rows"): _COUNT,
 }
 """(class, key) -> what its number may be. `docs/reference.md` shows them."""
-
-
-def shown(value: object) -> str:
-    """A value as a message shows it: as YAML has it, on one line, shortened."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    return reprlib.repr(value)
 
 
 def nearest(word: str, known: Iterator[str] | tuple[str, ...]) -> str | None:
@@ -187,6 +180,37 @@ def _check_tasks(config: SequenceConfig, file: str) -> None:
             )
         seen[task.name] = position
         _check_task(task, config, f"{file}: {key_of_task(position, task.name)}")
+    _check_succession(config, file)
+
+
+def _check_succession(config: SequenceConfig, file: str) -> None:
+    """A task that supersedes another: an earlier one, scored alike, superseded by nobody else."""
+    earlier: dict[str, TaskConfig] = {}
+    superseded: dict[str, str] = {}
+    for position, task in enumerate(config.tasks, start=1):
+        old, at = task.supersedes, f"{file}: {key_of_task(position, task.name)}.supersedes"
+        if old is not None and old not in earlier:
+            guess = nearest(old, tuple(earlier))
+            raise BadInput(
+                f"{at}: {old!r} is no earlier task",
+                f"one of {', '.join(earlier)}" if earlier else "a task before it",
+                f"Did you mean `{guess}`?" if guess else "",
+            )
+        if old is not None and old in superseded:
+            raise BadInput(
+                f"{at}: {old!r} is superseded by {superseded[old]!r}",
+                "one new version of a task",
+                f"Say `supersedes: {superseded[old]}`.",
+            )
+        if old is not None and task.metric != earlier[old].metric:
+            raise BadInput(
+                f"{at}: {old!r} has metric {earlier[old].metric}, this one {task.metric}",
+                "the same metric: the gate compares the two",
+                "Or make it a task of its own.",
+            )
+        if old is not None:
+            superseded[old] = task.name
+        earlier[task.name] = task
 
 
 def _check_task(task: TaskConfig, config: SequenceConfig, at: str) -> None:

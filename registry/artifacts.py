@@ -98,8 +98,11 @@ def check_files(name: str, folder: Path, files: tuple[StoredFile, ...]) -> None:
 
     Raises:
         DigestMismatch: names the first file that is changed, missing or added.
+        CheckFailed: a file is listed that would lie elsewhere.
     """
     expected = {file.path: file.sha256 for file in files}
+    if outside := [path for path in expected if not is_inside(path)]:
+        raise CheckFailed(name, f"its manifest names {outside[0][:200]!r}, outside its folder")
     for path, digest in expected.items():
         place = folder / path
         if place.is_symlink() or not place.is_file():
@@ -112,9 +115,28 @@ def check_files(name: str, folder: Path, files: tuple[StoredFile, ...]) -> None:
             raise DigestMismatch(f"{name}: {path}", "no such file", sha256_file(place))
 
 
+def is_inside(path: str) -> bool:
+    """Whether a relative path with `/` stays where it starts."""
+    return _can_be_a_place(path) and not path.startswith("/") and ".." not in path.split("/")
+
+
+def _can_be_a_place(path: str) -> bool:
+    fits = len(path) <= 4096 and all(len(part.encode()) <= 255 for part in path.split("/"))
+    return path != "" and path.isprintable() and fits
+
+
 def local_folder(uri: str, home: Path) -> Path | None:
-    """The folder a URI of ours stands for on this machine; None if it must be fetched."""
-    parts = urlsplit(uri)
+    """The folder a URI of ours stands for on this machine; None if it must be fetched.
+
+    Raises:
+        CheckFailed: it is none of ours: no URI, or one that leads out of the home.
+    """
+    try:
+        parts = urlsplit(uri)
+    except ValueError as error:
+        raise CheckFailed("place of files", f"{uri!r} is no URI ({error})") from error
+    if not (_can_be_a_place(uri) if parts.scheme else is_inside(uri)):
+        raise CheckFailed("place of files", f"{uri[:200]!r} is none in the home folder")
     if not parts.scheme:
         return home / uri
     return Path(unquote(parts.path)) if parts.scheme == "file" else None

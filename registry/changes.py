@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from itertools import zip_longest
 from typing import NamedTuple
 
-from lori_core.errors import SequenceChanged
+from lori_core.errors import RowsChanged, SequenceChanged
 from registry.models import Sequence, Task
 from registry.records import Json, SequenceRecord, TaskRecord
 
@@ -53,8 +53,10 @@ def refuse_changed_task(sequence: str, row: Task, record: TaskRecord) -> None:
     """Raise SequenceChanged if a learned task's name, data or settings differ."""
     if row.name != record.name:
         raise SequenceChanged(sequence, f"task {row.position}", row.name, record.name)
-    for change in changes(row.data, record.data, f"task {row.name!r}, data."):
-        raise SequenceChanged(sequence, *change)
+    for role in sorted(set(row.data) | set(record.data)):
+        was, now = row.data.get(role), record.data.get(role)
+        if was != now:
+            raise RowsChanged(sequence, row.name, role, _digest(was), _digest(now))
     for change in changes(row.config, record.config, f"task {row.name!r}, "):
         raise SequenceChanged(sequence, *change)
 
@@ -64,6 +66,10 @@ def _differences(was: object, now: object, path: str) -> Iterator[Change]:
         yield from changes(was, now, f"{path}.")
     elif _plain(was) != _plain(now):
         yield Change(path, _shown(was), _shown(now))
+
+
+def _digest(value: object) -> str | None:
+    return None if value is None else str(value)
 
 
 def _plain(value: object) -> object:

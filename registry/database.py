@@ -4,6 +4,7 @@ Writers take turns: SQLite by `BEGIN IMMEDIATE` (a transaction that begins by re
 upgraded), PostgreSQL by one advisory lock. Both wait for each other instead of failing.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,14 +16,20 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, Operational
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from lori_core.errors import BadInput, LoriError
+from lori_core.errors import BadInput, LoriError, Unavailable
 from registry.home import file_lock, says_unwritable, unwritable, writable
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest schema this code knows (a test holds it to alembic's own head)."""
 
 VERSION_TABLE = "alembic_version_lori"
 MIGRATIONS = Path(__file__).with_name("migrations")
+
+_DAMAGED = re.compile(
+    r"no such (table|column)|table .* (already exists|has no column)|is a view"
+    r"|(relation|column) .* (does not exist|already exists)"
+)
+"""Said of tables that are not those of the schema the store says it has."""
 
 BUSY_SECONDS = 60
 _WRITES = "lori_writes"
@@ -124,6 +131,12 @@ class Database:
         reason = " ".join(str(error.orig).split())
         if says_unwritable(reason):
             return unwritable(self.place, reason)
+        if _DAMAGED.search(reason):
+            return Unavailable(
+                f"{self.place} ({reason})",
+                f"the tables of schema {HEAD}",
+                "Restore the store from a backup, or use another one.",
+            )
         if not self.is_sqlite:
             unreachable = isinstance(error, OperationalError)
             what, remedy = "a database server that answers", "Start it, or check LORI_REGISTRY_URL."
@@ -131,7 +144,7 @@ class Database:
             what, remedy = "a store no other program holds", "End what holds it and try again."
         elif unreachable := "not a database" in reason or "malformed" in reason:
             what, remedy = "a registry's SQLite file", "Restore it, or use another LORI_HOME."
-        return BadInput(f"{self.place} ({reason})", what, remedy) if unreachable else None
+        return Unavailable(f"{self.place} ({reason})", what, remedy) if unreachable else None
 
     def _revision(self) -> str | None:
         """The schema's revision; None for a store that is not there or empty."""
@@ -140,8 +153,9 @@ class Database:
         with self.engine.connect() as connection:
             if not inspect(connection).has_table(VERSION_TABLE):
                 return None
-            found = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalars()
-            return ",".join(sorted(found)) or None
+            rows = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalars()
+            found = sorted(str(revision) for revision in rows)
+            return ",".join(found) if found else None
 
     def _migrate(self) -> None:
         from alembic import command  # a third of a second, needed once in a store's life

@@ -90,6 +90,10 @@ class GateReport:
     rules: tuple[RuleResult, ...]
     test_uses: Mapping[str, int] = field(default_factory=dict)
     """Task -> how often its test set was used for a decision, this one included."""
+    tests: Mapping[str, str] = field(default_factory=dict)
+    """Task -> digest of its test set."""
+    evidence: Mapping[str, str] = field(default_factory=dict)
+    """Place of a cell that was used (`R[2, math]`, `safety under math at version 2`) -> its key."""
     id: int | None = None
     """Set once recorded."""
     sha256: str | None = None

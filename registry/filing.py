@@ -10,10 +10,11 @@
 A step that died half-way is done again, and finds what it had begun.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import cast
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -33,7 +34,14 @@ from registry.clock import now
 from registry.database import Database
 from registry.home import writable
 from registry.models import Adapter, Certificate, JsonDict, Mask, Sequence, Version
-from registry.records import Cell, FiledVersion, StoredFile, VersionRecord, VersionState
+from registry.records import (
+    Cell,
+    CertificateLevel,
+    FiledVersion,
+    StoredFile,
+    VersionRecord,
+    VersionState,
+)
 from registry.settings import Settings
 
 STEPS: tuple[VersionState, ...] = (
@@ -45,7 +53,8 @@ STEPS: tuple[VersionState, ...] = (
     "registered",
 )
 
-MANIFEST_SCHEMA = 1
+MANIFEST_SCHEMA = 2
+"""1 named neither the version before nor the read mode."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,24 +128,7 @@ class Clerk:
             elif row.adapter.manifest_sha256 != sha256_json(manifest):
                 _begin(session, owner, row, record, manifest)
             session.flush()
-            return self._filing(owner, row, record), lineage.filed_version(row)
-
-    def _filing(self, owner: Sequence, row: Version, record: VersionRecord) -> Filing:
-        adapter = {f"adapter.{name}": str(value) for name, value in owner.adapter.items()}
-        return Filing(
-            key=row.idem_key,
-            sequence=owner.name,
-            version=row.number,
-            task=row.task,
-            adapter_sha256=row.adapter.sha256,
-            mask_sha256=row.adapter.mask.sha256,
-            certificate=record.certificate.level,
-            manifest=row.adapter.manifest,
-            manifest_sha256=row.adapter.manifest_sha256,
-            model_name=self.settings.model_name.format(sequence=owner.name),
-            params={**adapter, **record.params},
-            begun=row.created,
-        )
+            return filing_of(row, self.settings, record.params), lineage.filed_version(row)
 
     def _verified(
         self, name: str, filing: Filing, row: FiledVersion, store: ArtifactStore, folder: Path
@@ -189,6 +181,25 @@ class Clerk:
         return {_metric(cell): cell.value for cell in cells if cell.version == record.version}
 
 
+def filing_of(row: Version, settings: Settings, params: Mapping[str, str]) -> Filing:
+    """What an artifact store is told about a version that is reserved."""
+    adapter = {f"adapter.{name}": str(value) for name, value in row.sequence.adapter.items()}
+    return Filing(
+        key=row.idem_key,
+        sequence=row.sequence.name,
+        version=row.number,
+        task=row.task,
+        adapter_sha256=row.adapter.sha256,
+        mask_sha256=row.adapter.mask.sha256,
+        certificate=cast(CertificateLevel, row.certificate.level),
+        manifest=row.adapter.manifest,
+        manifest_sha256=row.adapter.manifest_sha256,
+        model_name=settings.model_name.format(sequence=row.sequence.name),
+        params={**adapter, **params},
+        begun=row.created,
+    )
+
+
 def _metric(cell: Cell) -> str:
     if cell.adapter_of is None:
         return f"R/{cell.read}/{cell.task}"
@@ -234,12 +245,29 @@ def _manifest(
         "sequence": record.sequence,
         "version": record.version,
         "task": record.task,
+        "read": record.certificate.read,
+        "max_length": _max_length(owner, record.version),
+        "parent": _parent(owner, record.version),
         "base": {"digest": owner.base_digest, "path": owner.base_path, **owner.base},
         "adapter_sha256": record.adapter_sha256,
         "mask_sha256": record.mask.sha256,
         "certificate_sha256": record.certificate.sha256,
         "files": {file.path: {"sha256": file.sha256, "size": file.size} for file in files},
     }
+
+
+def _parent(owner: Sequence, number: int) -> str | None:
+    """The manifest of the version before, which names the one before it: what tasks read of them."""
+    before = next((row for row in owner.versions if row.number == number - 1), None)
+    return None if before is None else before.adapter.manifest_sha256
+
+
+def _max_length(owner: Sequence, position: int) -> int | None:
+    """How many tokens of a text the task was taught to read."""
+    config = next(task.config for task in owner.tasks if task.position == position)
+    training = config.get("training")
+    length = training.get("max_length") if isinstance(training, dict) else None
+    return length if isinstance(length, int) else None
 
 
 def _begin(

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lori_core.errors import BadInput
+from lori_core.errors import Unavailable
 
 HOME_VARIABLE = "LORI_HOME"
 FOLDER = ".lori"
@@ -53,7 +53,7 @@ def prepare_home(home: Path) -> Path:
     """Make the home folder if it is missing, and make sure that it can be written.
 
     Raises:
-        BadInput: it cannot be made or written (beneath a file, read-only, full).
+        Unavailable: it cannot be made or written (beneath a file, read-only, full).
     """
     with writable(home):
         home.mkdir(parents=True, exist_ok=True)
@@ -63,9 +63,9 @@ def prepare_home(home: Path) -> Path:
     return home
 
 
-def unwritable(place: Path | str, reason: str) -> BadInput:
+def unwritable(place: Path | str, reason: str) -> Unavailable:
     """The one sentence for every place that cannot be written."""
-    return BadInput(
+    return Unavailable(
         f"{place} ({reason})",
         "a folder that can be written, with room",
         f"Free some room, or set {HOME_VARIABLE} to another folder.",
@@ -79,7 +79,7 @@ def says_unwritable(reason: str) -> bool:
 
 @contextmanager
 def writable(place: Path | str) -> Iterator[None]:
-    """Turn the operating system's refusals to write (not its other errors) into BadInput."""
+    """Turn the operating system's refusals to write (not its other errors) into Unavailable."""
     try:
         yield
     except shutil.Error as refusals:  # of a copied folder: a list of sentences without a number

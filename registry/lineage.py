@@ -7,8 +7,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, joinedload
 
 from lori_core.config import Read
-from lori_core.errors import BadInput
+from lori_core.errors import NotFound
+from lori_core.names import NAME
 from registry.models import Adapter, Certificate, Evaluation, Sequence, Stage, Task, Version
+from registry.plain import LARGEST
 from registry.records import (
     Cell,
     CertificateLevel,
@@ -33,6 +35,8 @@ def sequence_names(session: Session) -> tuple[str, ...]:
 
 def find_sequence(session: Session, name: str) -> Sequence | None:
     """The row of a sequence, for this room's own use."""
+    if NAME.fullmatch(name) is None:  # no row has it, and not every text can be asked for
+        return None
     return session.scalar(select(Sequence).where(Sequence.name == name))
 
 
@@ -40,13 +44,13 @@ def known_sequence(session: Session, name: str) -> Sequence:
     """The row of a sequence that must exist.
 
     Raises:
-        BadInput: there is none; names the nearest.
+        NotFound: there is none; names the nearest.
     """
     if found := find_sequence(session, name):
         return found
     names = sequence_names(session)
     nearest = difflib.get_close_matches(name, names, n=1)
-    raise BadInput(
+    raise NotFound(
         f"sequence {name!r}",
         f"one of {', '.join(names)}" if names else "a sequence that was learned here",
         f"Did you mean `{nearest[0]}`?" if nearest else "`lori run FILE` learns one.",
@@ -75,16 +79,20 @@ def version_row(session: Session, sequence: str, number: int) -> Version:
     """The row of a version that must exist, whatever its state.
 
     Raises:
-        BadInput: there is no such sequence or version.
+        NotFound: there is no such sequence or version.
     """
     owner = known_sequence(session, sequence)
-    found = session.scalar(
-        select(Version).where(Version.sequence_id == owner.id, Version.number == number)
+    found = (
+        session.scalar(
+            select(Version).where(Version.sequence_id == owner.id, Version.number == number)
+        )
+        if 0 < number <= LARGEST  # a driver's own complaint about larger ones is no sentence
+        else None
     )
     if found is None:
         last = len(owner.versions)
-        raise BadInput(
-            f"version {sequence}/{number}",
+        raise NotFound(
+            f"version {sequence}/{number if abs(number) <= LARGEST else '…'}",
             f"a version from 1 to {last}" if last else "a sequence with a filed version",
             f"`lori versions {sequence}` lists them.",
         )
@@ -98,6 +106,22 @@ def versions_of(session: Session, sequence: str) -> tuple[FiledVersion, ...]:
         select(Version)
         .where(Version.sequence_id == owner.id)
         .order_by(Version.number)
+        .options(
+            joinedload(Version.sequence),
+            joinedload(Version.certificate),
+            joinedload(Version.adapter).joinedload(Adapter.mask),
+        )
+    )
+    return tuple(filed_version(row) for row in rows)
+
+
+def versions_with(session: Session, adapter_sha256: str) -> tuple[FiledVersion, ...]:
+    """Every version, of whatever sequence, that has this adapter."""
+    rows = session.scalars(
+        select(Version)
+        .join(Version.adapter)
+        .where(Adapter.sha256 == adapter_sha256)
+        .order_by(Version.id)
         .options(
             joinedload(Version.sequence),
             joinedload(Version.certificate),

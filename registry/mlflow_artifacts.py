@@ -1,21 +1,15 @@
-"""MLflow as the store of runs and bytes: the one file that imports it (it takes seconds).
+"""MLflow as the store of runs and bytes (importing it takes seconds: `registry.mlflow_*` alone do).
 
 Each version is one run, one logged model (models-from-code: nothing is pickled) and one model
 version. Import this only through `Registry`, which switches telemetry off first.
 """
 
-import json
-import logging
-import os
 import shutil
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import mlflow
-from mlflow import MlflowClient
 from mlflow.entities import (
     LoggedModel,
     LoggedModelOutput,
@@ -25,34 +19,17 @@ from mlflow.entities import (
     Run,
     RunTag,
 )
-from mlflow.exceptions import MlflowException
-from mlflow.models import ModelSignature, set_model
-from mlflow.pyfunc import PythonModelContext, save_model
-from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
 from lori_core.errors import BadInput
 from registry.artifacts import FILES, Filing, Upload
-from registry.home import file_lock, says_unwritable, unwritable, writable
-from registry.served import ServedAdapter, open_served
-from registry.settings import TRACKING_VARIABLE, Settings, without_password
-
-for _noisy in ("mlflow", "alembic"):
-    logging.getLogger(_noisy).setLevel(logging.WARNING)
-
-SHIM = """# Holds no logic: the installed lori-pipeline checks the files and answers.
-from registry.mlflow_artifacts import serve
-
-serve()
-"""
-
-SIGNATURE = ModelSignature(
-    inputs=Schema([ColSpec(DataType.string, "prompt")]),
-    outputs=Schema([ColSpec(DataType.string)]),
-    params=ParamSchema([ParamSpec("max_new_tokens", DataType.long, 64)]),
+from registry.mlflow_connection import Told, already_there, connect, process_wide
+from registry.mlflow_served import (
+    serve as serve,  # the code file of older versions asks for it here
 )
+from registry.mlflow_served import write_frame
+from registry.settings import Settings
 
 PAGE = 1000
-_UNANSWERED = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "RESOURCE_EXHAUSTED"}
 
 
 class MlflowArtifacts:
@@ -62,31 +39,27 @@ class MlflowArtifacts:
         """Connect; a fresh local store is made here.
 
         Raises:
-            BadInput: the store or server does not answer, or cannot be written.
+            Unavailable: the store or server does not answer, or cannot be written.
         """
         self._settings = settings
-        self._told = _Told(settings)
-        with self._told(), file_lock(settings.home / "mlflow.lock"):
-            _make_local_store(settings.tracking_uri)
-            self._client = MlflowClient(settings.tracking_uri, settings.tracking_uri)
-            self._client.search_experiments(max_results=1)  # makes and migrates the tables
+        self._told = Told(settings)
+        self._client = connect(settings)
 
     def start_run(self, filing: Filing) -> str:
         """Find or start the version's one run; returns its id."""
         with self._told():
             experiment = self._experiment(filing)
-            runs = self._runs(experiment, filing.key)
-            for doubled in runs[1:]:  # a create that was answered by an error, and retried
-                self._client.delete_run(doubled.info.run_id)
-            if runs:
-                run_id = runs[0].info.run_id
-            else:
-                run_id = self._client.create_run(
+            if not (runs := self._runs(experiment, filing.key)):
+                self._client.create_run(
                     experiment,
                     start_time=_milliseconds(filing),
                     tags={"key": filing.key},
                     run_name=f"{filing.sequence}/{filing.version} {filing.task}",
-                ).info.run_id
+                )
+                runs = self._runs(experiment, filing.key)
+            for doubled in runs[1:]:  # a create that was answered by an error, and retried
+                self._client.delete_run(doubled.info.run_id)
+            run_id = runs[0].info.run_id
             params = [Param(name, value) for name, value in filing.params.items()]
             tags = [RunTag(name, value) for name, value in _tags(filing).items()]
             self._client.log_batch(run_id, params=params, tags=tags)
@@ -103,7 +76,12 @@ class MlflowArtifacts:
                     finished = model
                 else:
                     self._discard(filing.model_name, model.model_id)
-            return self._uploaded(finished or self._upload(filing, run_id, folder))
+            if finished is None:
+                finished = self._upload(filing, run_id, folder)
+                for model in self._models(self._experiment(filing), filing.key):
+                    if model.model_id != finished.model_id:  # doubled, as a run may be
+                        self._discard(filing.model_name, model.model_id)
+            return self._uploaded(finished)
 
     def discard(self, model_id: str) -> None:
         """Take an upload out of use."""
@@ -128,20 +106,19 @@ class MlflowArtifacts:
         with self._told():
             self._link(filing, run_id, model_id)
             self._registered_model(filing)
-            found = self._versions(filing.model_name, model_id)
-            for doubled in found[1:]:
+            if not (found := self._versions(filing.model_name, model_id)):
+                with process_wide(self._settings.tracking_uri):
+                    self._client.create_model_version(
+                        filing.model_name,
+                        source=f"models:/{model_id}",
+                        run_id=run_id,
+                        tags=_tags(filing),
+                        model_id=model_id,
+                    )
+                found = self._versions(filing.model_name, model_id)
+            for doubled in found[1:]:  # as a run may be
                 self._client.delete_model_version(filing.model_name, str(doubled))
-            if found:
-                return found[0]
-            with _process_wide(self._settings.tracking_uri):
-                created = self._client.create_model_version(
-                    filing.model_name,
-                    source=f"models:/{model_id}",
-                    run_id=run_id,
-                    tags=_tags(filing),
-                    model_id=model_id,
-                )
-            return int(created.version)
+            return found[0]
 
     def finish_run(self, filing: Filing, run_id: str, metrics: Mapping[str, float]) -> None:
         """Log the metrics at step `filing.version` and end the run."""
@@ -158,7 +135,7 @@ class MlflowArtifacts:
         if found is None:
             root = self._settings.artifact_root
             location = None if root is None else (root / name).as_uri()
-            with _already_there():
+            with already_there():
                 return str(self._client.create_experiment(name, artifact_location=location))
             found = self._client.get_experiment_by_name(name)
         if found.lifecycle_stage != "active":
@@ -176,7 +153,7 @@ class MlflowArtifacts:
             self._client.log_outputs(run_id, [LoggedModelOutput(model_id, filing.version)])
 
     def _registered_model(self, filing: Filing) -> None:
-        with _already_there():
+        with already_there():
             self._client.create_registered_model(
                 filing.model_name,
                 tags={"sequence": filing.sequence},
@@ -192,7 +169,7 @@ class MlflowArtifacts:
         )
         frame = self._settings.home / f"filing-{filing.key[:16]}"
         shutil.rmtree(frame, ignore_errors=True)  # of a killed attempt
-        _write_frame(frame, filing)
+        write_frame(frame, filing)
         self._client.log_model_artifacts(model.model_id, str(frame))
         self._client.log_model_artifacts(model.model_id, str(folder), FILES)
         shutil.rmtree(frame)
@@ -237,47 +214,6 @@ class MlflowArtifacts:
         return sorted(int(version.version) for version in found if version.name == model_name)
 
 
-with warnings.catch_warnings(record=True):  # MLflow wants type hints, which it reads as a schema
-
-    class ServedVersion(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
-        """`models:/lori-<sequence>/<version>` as a pyfunc: a column `prompt` in, answers out."""
-
-        def load_context(self, context: PythonModelContext) -> None:
-            """Check every file, then open the adapter on its base."""
-            manifest = Path(context.artifacts["manifest"])
-            self._adapter: ServedAdapter = open_served(
-                json.loads(manifest.read_text("utf-8")), manifest.parent / Path(FILES).name
-            )
-
-        def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
-            """Answer each prompt greedily; `params` may hold `max_new_tokens`."""
-            length = int((params or {}).get("max_new_tokens", 64))
-            return self._adapter.answer(list(model_input["prompt"]), max_new_tokens=length)
-
-
-def serve() -> None:
-    """Called by the code file of a stored version when MLflow loads it."""
-    set_model(ServedVersion())
-
-
-def _write_frame(frame: Path, filing: Filing) -> None:
-    """Write what MLflow needs around the files: MLmodel, the code file, the manifest."""
-    sources = frame.with_name(f"{frame.name}-sources")
-    shutil.rmtree(sources, ignore_errors=True)
-    sources.mkdir(parents=True)
-    (sources / "serve.py").write_text(SHIM, "utf-8")
-    (sources / "manifest.json").write_text(json.dumps(filing.manifest, indent=1), "utf-8")
-    with warnings.catch_warnings(record=True):  # it asks for an example, and would run the base
-        save_model(
-            frame,
-            python_model=str(sources / "serve.py"),
-            artifacts={"manifest": str(sources / "manifest.json")},
-            signature=SIGNATURE,
-            pip_requirements=["lori-pipeline"],
-        )
-    shutil.rmtree(sources)
-
-
 def _empty(folder: Path) -> None:
     """Remove what is in a folder and leave the folder, which MLflow's gc expects to find."""
     for path in folder.glob("*"):
@@ -300,68 +236,5 @@ def _tags(filing: Filing) -> dict[str, str]:
     }
 
 
-def _make_local_store(uri: str) -> None:
-    """Make a missing SQLite store beside its place, then move it there.
-
-    SQLite does not roll MLflow's migrations back: a kill amid them would leave half a schema, which
-    MLflow can neither use nor migrate.
-    """
-    place = Path(uri.removeprefix("sqlite:///"))
-    if not uri.startswith("sqlite:///") or place.exists():
-        return
-    fresh = place.with_name(f"{place.name}.new")
-    fresh.unlink(missing_ok=True)
-    MlflowClient(f"sqlite:///{fresh}", f"sqlite:///{fresh}").search_experiments(max_results=1)
-    fresh.replace(place)
-
-
 def _milliseconds(filing: Filing) -> int:
     return int(filing.begun.timestamp() * 1000)
-
-
-@contextmanager
-def _process_wide(uri: str) -> Iterator[None]:
-    """MLflow looks a version's source up in the store of the process, whatever its client's is."""
-    before = os.environ.get(TRACKING_VARIABLE)
-    mlflow.set_tracking_uri(uri)
-    try:
-        yield
-    finally:
-        mlflow.set_tracking_uri(None)  # which also unsets the variable
-        if before is not None:
-            os.environ[TRACKING_VARIABLE] = before
-
-
-@contextmanager
-def _already_there() -> Iterator[None]:
-    try:
-        yield
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-
-
-class _Told:
-    """Turns MLflow's failures to reach or write its store into one line."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-
-    @contextmanager
-    def __call__(self) -> Iterator[None]:
-        try:
-            with writable(self._settings.home):
-                yield
-        except MlflowException as error:
-            if error.error_code not in _UNANSWERED:
-                raise
-            uri = self._settings.tracking_uri
-            shown = without_password(uri)
-            reason = " ".join(str(error).replace(uri, shown).split())[:300]
-            if says_unwritable(reason):
-                raise unwritable(shown, reason) from error
-            raise BadInput(
-                f"MLflow at {shown} ({reason})",
-                "a store or server that answers",
-                "Check it, then run the same command again.",
-            ) from error

@@ -3,7 +3,6 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 from lori_core.errors import BadInput
 
@@ -46,8 +45,15 @@ def find_settings(home: Path) -> Settings:
     """Read the environment once.
 
     Raises:
-        BadInput: a URL of a kind we cannot use.
+        BadInput: a URL of a kind we cannot use; an http one is for the desk alone
+            (`registry.desks.open_desk`).
     """
+    if server := registry_server():
+        raise BadInput(
+            f"{REGISTRY_VARIABLE}={without_password(server)} is a server's API",
+            "a database URL here: this command reads and writes files of the registry itself",
+            "Run it where the registry is, or unset it to use the home folder.",
+        )
     registry_url = os.environ.get(REGISTRY_VARIABLE) or sqlite_url(home / "registry.db")
     tracking_uri = os.environ.get(TRACKING_VARIABLE) or sqlite_url(home / "mlflow.db")
     served = _scheme(TRACKING_VARIABLE, tracking_uri, ("sqlite", "postgresql", "http", "https"))
@@ -59,18 +65,24 @@ def find_settings(home: Path) -> Settings:
     )
 
 
+def registry_server() -> str | None:
+    """The address of the API that LORI_REGISTRY_URL names, if it is an http one."""
+    url = os.environ.get(REGISTRY_VARIABLE, "")
+    scheme, found, _ = url.partition("://")
+    return url if found and scheme.lower() in {"http", "https"} else None
+
+
 def sqlite_url(path: Path) -> str:
     """SQLAlchemy's URL of a SQLite file (four slashes for an absolute path)."""
     return f"sqlite:///{path}"
 
 
 def without_password(url: str) -> str:
-    """The URL as it may be shown."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{parts.username}:***@{host}"))
+    """The URL as it may be shown: nothing between a colon and an `@` is, whatever it stands for."""
+    scheme, colon, rest = url.partition("://") if "://" in url else ("", "", url)
+    account, at, host = rest.rpartition("@")
+    user, secret, _ = account.partition(":")
+    return f"{scheme}{colon}{user}{':***' if secret else ''}{at}{host}"
 
 
 def switch_telemetry_off() -> None:
@@ -90,10 +102,11 @@ def _registry_url(url: str) -> str:
 
 def _scheme(variable: str, url: str, known: tuple[str, ...]) -> str:
     scheme = url.partition("://")[0].partition("+")[0].lower()
+    offered = (*known, "http", "https") if variable == REGISTRY_VARIABLE else known
     if "://" not in url or scheme not in known:
         raise BadInput(
             f"{variable}={without_password(url)}",
-            f"a URL that begins with {', '.join(f'{name}://' for name in known)}",
+            f"a URL that begins with {', '.join(f'{name}://' for name in offered)}",
             "Unset it to use the home folder.",
         )
     return scheme

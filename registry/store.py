@@ -1,21 +1,25 @@
 """The one door to the registry: everything is written and read through `Registry`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sqlalchemy import select
+from sqlalchemy import make_url, select
 from sqlalchemy.orm import Session
 
 from lori_core.config import Read
 from lori_core.errors import BadInput, LoriError
-from registry import filing, lineage
+from lori_core.names import check_name
+from registry import exports, filing, lineage
+from registry.aliases import AliasStore
 from registry.artifacts import ArtifactStore, checked_folder
+from registry.bare_base import file_base
 from registry.changes import refuse_changed_sequence, refuse_changed_task
 from registry.clock import now
 from registry.database import Database
 from registry.home import find_home, prepare_home
+from registry.inventory import Stockroom
 from registry.models import Evaluation, Sequence, Stage, Task
 from registry.records import (
     Cell,
@@ -34,7 +38,10 @@ from registry.settings import Settings, find_settings, switch_telemetry_off
 
 
 def open_registry(
-    home: Path | None = None, *, artifacts: ArtifactStore | None = None
+    home: Path | None = None,
+    *,
+    artifacts: ArtifactStore | None = None,
+    aliases: AliasStore | None = None,
 ) -> "Registry":
     """Open the registry of a home folder, making or upgrading it as needed.
 
@@ -44,6 +51,7 @@ def open_registry(
     Args:
         home: the home folder; None finds it (`registry.home.find_home`).
         artifacts: where files go; None is MLflow as the settings say.
+        aliases: where it stands what serves; None is MLflow as the settings say.
 
     Raises:
         BadInput: the home or store cannot be written or reached, or is of a newer schema.
@@ -56,19 +64,35 @@ def open_registry(
     except LoriError:
         database.close()
         raise
-    return Registry(settings, database, artifacts)
+    return Registry(settings, database, artifacts, aliases)
+
+
+def registry_exists(home: Path) -> bool:
+    """Whether something was recorded for a home, or may have been (on a server). Makes nothing.
+
+    Raises:
+        BadInput: a URL of a kind we cannot use.
+    """
+    url = make_url(find_settings(home.absolute()).registry_url)
+    return url.get_backend_name() != "sqlite" or Path(url.database or "").is_file()
 
 
 class Registry:
     """What exists, where it is, whom it descends from. All writes are idempotent."""
 
     def __init__(
-        self, settings: Settings, database: Database, artifacts: ArtifactStore | None = None
+        self,
+        settings: Settings,
+        database: Database,
+        artifacts: ArtifactStore | None = None,
+        aliases: AliasStore | None = None,
     ) -> None:
         """Use `open_registry`, which prepares what this takes."""
         self.settings = settings
         self._database = database
         self._store = artifacts
+        self._aliases = aliases
+        self._stockroom: Stockroom | None = None
 
     def __enter__(self) -> Self:
         """Use as `with open_registry(home) as registry`."""
@@ -98,6 +122,8 @@ class Registry:
         Raises:
             SequenceChanged: base, adapter settings, or the order of learned tasks is another.
         """
+        for kind, name in (("sequence", record.name), *(("task", task) for task in record.tasks)):
+            check_name(kind, name)
         with self._database.writing() as session:
             row = lineage.find_sequence(session, record.name)
             if row is None:
@@ -111,6 +137,22 @@ class Registry:
             _forget_tasks_not_in(session, row, record.tasks)
         return record
 
+    def refuse_changes(self, record: SequenceRecord, tasks: Iterable[TaskRecord]) -> None:
+        """Check that what was learned of a sequence has not changed. Writes nothing.
+
+        Raises:
+            SequenceChanged: names the first part that has; `RowsChanged` if it is a task's rows.
+        """
+        with self._database.reading() as session:
+            row = lineage.find_sequence(session, record.name)
+            if row is None or not row.versions:
+                return
+            refuse_changed_sequence(row, record, len(row.versions))
+            known = {task.position: task for task in row.tasks[: len(row.versions)]}
+            for task in tasks:
+                if task.position in known:
+                    refuse_changed_task(record.name, known[task.position], task)
+
     def declare_task(self, sequence: str, record: TaskRecord) -> TaskRecord:
         """Record a task at its position, or check that a learned one has not changed.
 
@@ -118,6 +160,7 @@ class Registry:
             SequenceChanged: the task was learned under another name, config or data.
             BadInput: no such sequence; a position or name out of place.
         """
+        check_name("task", record.name)
         with self._database.writing() as session:
             owner = lineage.known_sequence(session, sequence)
             row = next((task for task in owner.tasks if task.position == record.position), None)
@@ -299,6 +342,11 @@ class Registry:
         with self._database.reading() as session:
             return lineage.filed_version(lineage.version_row(session, sequence, k))
 
+    def versions_with(self, adapter_sha256: str) -> tuple[FiledVersion, ...]:
+        """Every version, of whatever sequence, that has this adapter: adapters are known by content."""
+        with self._database.reading() as session:
+            return lineage.versions_with(session, adapter_sha256)
+
     def mask(self, sequence: str, k: int) -> MaskRecord:
         """The write mask of the task learned at version k."""
         with self._database.reading() as session:
@@ -320,6 +368,51 @@ class Registry:
         """
         version = self.version(sequence, k)
         return checked_folder(version, self.settings.home, self._artifacts)
+
+    def record_export(
+        self, sequence: str, version: int, task: str, read: Read, sha256: str
+    ) -> None:
+        """Remember the digest of an adapter file that was written for a server to load."""
+        with self._database.writing() as session:
+            exports.record_export(session, sequence, version, task, read, sha256)
+
+    def exported(self, sequence: str, version: int, task: str, read: Read) -> tuple[str, ...]:
+        """The digests of the adapter files that were exported of a version's task."""
+        with self._database.reading() as session:
+            return exports.exported(session, sequence, version, task, read)
+
+    def model_name(self, sequence: str) -> str:
+        """The name of a sequence's registered model in MLflow."""
+        return self.settings.model_name.format(sequence=sequence)
+
+    def aliases(self) -> AliasStore:
+        """The aliases and tags of MLflow's registered models."""
+        if self._aliases is None:
+            switch_telemetry_off()
+            from registry.mlflow_aliases import MlflowAliases  # seconds, like the files
+
+            self._aliases = MlflowAliases(self.settings)
+        return self._aliases
+
+    def stockroom(self) -> Stockroom:
+        """Everything MLflow holds under a model's name, for the doctor."""
+        if self._stockroom is None:
+            switch_telemetry_off()
+            from registry.mlflow_inventory import MlflowInventory  # seconds, like the files
+
+            self._stockroom = MlflowInventory(self.settings)
+        return self._stockroom
+
+    def base_version(self, sequence: str) -> int:
+        """MLflow's number of the version that serves the bare base, filed the first time it is asked for.
+
+        An alias that points at it (a rollback to version 0) serves the base without any adapter.
+        It is a version of the sequence's registered model like the others, and none of ours.
+
+        Raises:
+            BadInput: no version of the sequence is filed yet.
+        """
+        return file_base(self._database, self.settings, self._artifacts(), sequence)
 
     def _artifacts(self) -> ArtifactStore:
         if self._store is None:

@@ -26,15 +26,16 @@ def check(file: Path, json_: bool) -> None:
     from flows.plan import read_plan
     from flows.progress import Narrator
     from flows.report import print_json
+    from flows.room import HomeOfARun
     from registry.home import find_home
 
     home = find_home()
-    plan = read_plan(file, home)
-    learned = learned_already(plan, home)
-    check_rows(plan, range(1, len(plan.config.tasks) + 1))
-    from flows.survey import survey  # torch: after what is cheap to check
+    with HomeOfARun(home), Narrator(quiet=True) as narrator:
+        plan = read_plan(file, home)
+        learned = learned_already(plan, home)
+        check_rows(plan, range(1, len(plan.config.tasks) + 1))
+        from flows.survey import survey  # torch: after what is cheap to check
 
-    with Narrator(quiet=True) as narrator:
         found = survey(plan, learned, narrator.say)
     if json_:
         print_json(survey_json(plan, found, learned))
@@ -63,6 +64,15 @@ def survey_json(plan: "Plan", found: "Survey", learned: int) -> dict[str, object
             "evaluation": dict(found.estimate.evaluation),
         },
         "guard_rows": found.guard_rows,
+        "gate": [
+            {
+                "rule": each.rule,
+                "problem": each.problem,
+                "why": each.why,
+                "needed": dict(each.needed),
+            }
+            for each in found.gate
+        ],
     }
 
 
@@ -114,6 +124,8 @@ def _print(plan: "Plan", found: "Survey", learned: int) -> None:
             f"The gate can bound a drop of {plan.config.gate.max_guard_drop:.0%} from "
             f"{found.guard_rows} test rows on (guards: {guards}), if no answer changes."
         )
+    for odd in found.gate:
+        click.secho(f"gate, {odd.rule} {odd.problem}: {odd.why}", fg="yellow")
     click.echo(
         f"Estimate: {found.seconds:.0f} s "
         f"({sum(found.estimate.training.values()):.0f} s training, "

@@ -11,10 +11,11 @@ from flows.commands.options import READS, as_json, tell_home
 @as_json
 def evaluate(sequence: str, read: str, json_: bool) -> None:
     """Score the cells of R of SEQUENCE under one read mode that are not scored yet."""
+    from dashboard.figures import matrix_json
     from flows.edge import signals_end_this
     from flows.evaluating import evaluate_read
     from flows.recorded import open_existing, parse_name, recorded
-    from flows.report import matrix_json, matrix_table, print_json, print_table
+    from flows.report import matrix_table, print_json, print_table
 
     with open_existing() as registry:
         found = recorded(registry, parse_name(sequence).sequence)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -23,6 +23,49 @@ def read_mode(command: Decorated) -> Decorated:
         type=click.Choice(READS),
         help="Read mode. Default: the one the sequence is trained under.",
     )(command)
+
+
+def with_reason(command: Decorated) -> Decorated:
+    """`--reason TEXT`: what the log keeps."""
+    return click.option("--reason", required=True, help="Why; the log keeps it.")(command)
+
+
+def with_expect(command: Decorated) -> Decorated:
+    """`--expect VERSION|none`: refuse if something else serves by now."""
+    return click.option(
+        "--expect",
+        metavar="VERSION|none",
+        help="Refuse if another version (or, for none, any) serves by now.",
+    )(command)
+
+
+def parse_expect(text: str | None) -> int | Literal["none"] | None:
+    """Read what `--expect` was given; None where it was not.
+
+    Raises:
+        BadInput: it is neither a number nor `none`.
+    """
+    from lori_core.errors import BadInput
+
+    if text is None:
+        return None
+    if text == "none":
+        return "none"
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise BadInput(f"--expect {text!r}", "the number of a version, or none")
+    return int(text)
+
+
+def new_folder(directory: Path) -> None:
+    """Refuse a `--to` that holds something, before anything heavy is done.
+
+    Raises:
+        BadInput: it is no folder that is new or empty.
+    """
+    from lori_core.errors import BadInput
+
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise BadInput(f"--to {directory}", "a folder that is new or empty")
 
 
 def tell_home(home: Path) -> None:

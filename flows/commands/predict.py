@@ -19,13 +19,14 @@ def predict(version: str, task: str, read: str | None, rows: Path, json_: bool) 
     from flows.progress import Narrator
     from flows.recorded import open_existing, parse_name, recorded
     from flows.stage_protocol import StageProgress
+    from flows.succession import served_at
     from lori_core.config import DataSource
     from lori_core.rows import read_rows
 
     named = parse_name(version)
     with open_existing() as registry:
         found = recorded(registry, named.sequence)
-        number, position = found.learned_at(named, task)
+        number, position = served_at(found, named, task)
         total = len(read_rows(DataSource(path=str(rows))))
         from flows.predicting import predict as predict_rows  # torch: after all else is known
 

@@ -1,36 +1,47 @@
-"""`lori status [S]`: what is learned, what is running, what comes next."""
+"""`lori status [S]`: what is learned, what is running, what serves, what comes next."""
 
 import click
 
-from flows.commands.options import as_json, tell_home
+from flows.commands.options import as_json
 
 
 @click.command()
 @click.argument("sequence", required=False)
 @as_json
 def status(sequence: str | None, json_: bool) -> None:
-    """Show how far each sequence is (or SEQUENCE alone): learned, running, to come."""
+    """Show how far each sequence is (or SEQUENCE alone): learned, running, to come, serving."""
     from rich.table import Table
 
-    from flows.recorded import open_existing
+    from flows.decided import version_name
+    from flows.desk import at_desk
+    from flows.recorded import parse_sequence
     from flows.report import print_json, print_table
     from flows.standing import standing
 
-    with open_existing() as registry:
-        names = registry.sequences() if sequence is None else (registry.sequence(sequence).name,)
-        rows = [standing(registry, name) for name in names]
+    wanted = None if sequence is None else parse_sequence(sequence)
+    with at_desk() as here:
+        names = here.readers.sequences() if wanted is None else (wanted,)
+        rows = [standing(here, name) for name in names]
         if json_:
             print_json(rows)
-        else:
-            table = Table()
-            for column in ("sequence", "task", "state", "stage", "version", "certificate"):
-                table.add_column(column)
-            for row in rows:
-                for task in row["tasks"]:
-                    version = "–" if task["version"] is None else str(task["version"])
-                    stage, level = task["stage"] or "–", task["certificate"] or "–"
-                    table.add_row(
-                        row["sequence"], task["task"], task["state"], stage, version, level
-                    )
-            print_table(table)
-        tell_home(registry.settings.home)
+            return
+        table = Table()
+        for column in ("sequence", "task", "state", "stage", "version", "certificate", "serves as"):
+            table.add_column(column)
+        for row in rows:
+            for task in row["tasks"]:
+                version = "–" if task["version"] is None else str(task["version"])
+                stage, level = task["stage"] or "–", task["certificate"] or "–"
+                served = ", ".join([*task["aliases"], *(["stale"] if task["stale"] else [])])
+                table.add_row(
+                    row["sequence"], task["task"], task["state"], stage, version, level,
+                    served or "–",
+                )  # fmt: skip
+        print_table(table)
+        for row in rows:
+            for task in row["tasks"]:
+                if task["stale"] is not None:
+                    click.echo(f"{row['sequence']}/{task['version']} is stale: {task['stale']}")
+            if row["champion"] is None or row["champion"] == 0:
+                served = version_name(row["sequence"], row["champion"])
+                click.echo(f"{row['sequence']}@champion: {served}")

@@ -11,7 +11,7 @@ from flows.commands.options import as_json, tell_home
 @click.argument("version")
 @as_json
 def verify(version: str, json_: bool) -> None:
-    """Recompute every hash and every probe of VERSION (`S` for all, `S/3` for one).
+    """Recompute every hash and every probe of VERSION (`S` for all, `S/3` or `S@champion` for one).
 
     Exit code 1 names each layer that is not what was certified.
     """
@@ -23,13 +23,15 @@ def verify(version: str, json_: bool) -> None:
     with open_existing() as registry:
         found = recorded(registry, named.sequence)
         last = found.number(named)
-        versions = [last] if named.version else list(range(1, last + 1))
+        versions = list(range(1, last + 1)) if str(named) == found.name else [last]
+        from flows.verified import remember
         from flows.verifying import verify as verify_versions  # torch: after the name is known
 
         with Narrator(quiet=json_) as narrator:
             checks = verify_versions(
                 found, versions, lambda k: narrator.say(f"verifying {found.name}/{k}")
             )
+        remember(found, versions, checks)
         ok = all(check.ok for _, check in checks)
         if json_:
             rows = [

@@ -1,25 +1,33 @@
-"""`lori versions S`: what was filed."""
+"""`lori versions S`: what was filed, what serves, what the gate said."""
 
 import click
 
-from flows.commands.options import as_json, tell_home
+from flows.commands.options import as_json
 
 
 @click.command()
 @click.argument("sequence")
 @as_json
 def versions(sequence: str, json_: bool) -> None:
-    """List the versions of SEQUENCE with their digests and certificates."""
-    from flows.recorded import open_existing, parse_name
-    from flows.report import print_json, print_table, versions_json, versions_table
+    """List the versions of SEQUENCE: digests, certificates, gate, what serves.
 
-    with open_existing() as registry:
-        named = parse_name(sequence)
-        found = registry.versions(named.sequence)
-        if named.version is not None:
-            found = tuple(each for each in found if each.version == named.version)
+    `S/3` and `S@champion` show one.
+    """
+    from dashboard.figures import versions_json
+    from flows.decided import standing_json, standings
+    from flows.desk import at_desk
+    from flows.recorded import asked_version, parse_name
+    from flows.report import print_json, print_table, versions_table
+
+    named = parse_name(sequence)
+    with at_desk() as here:
+        found = here.readers.versions(named.sequence)
+        wanted = asked_version(here.desk, named)
+        if wanted is not None:
+            found = tuple(each for each in found if each.version == wanted)
+        decided = standings(here, named.sequence, [each.version for each in found])
         if json_:
-            print_json(versions_json(found))
+            rows = zip(versions_json(found), found, strict=True)
+            print_json([{**row, **standing_json(decided[each.version])} for row, each in rows])
         else:
-            print_table(versions_table(found))
-        tell_home(registry.settings.home)
+            print_table(versions_table(found, decided))

@@ -23,7 +23,7 @@ def baseline_stage(spec: Facts, folder: Path, reporter: Reporter) -> Facts:
     config = plain_lora(sequence_from_json(spec["sequence"]))
     work = Bench(config, spec["base"])
     plain = SequentialLora(work.model, work.ground())
-    tasks = [_with_rate(task, spec) for task in config.tasks]
+    tasks = [at_rate(task, spec["learning_rate"]) for task in config.tasks]
     folders = [Path(each) for each in spec["data"]]
     rows: list[list[Facts]] = []
     for count, (task, data) in enumerate(zip(tasks, folders, strict=True), start=1):
@@ -45,11 +45,11 @@ def plain_lora(config: SequenceConfig) -> SequenceConfig:
     return replace(config, adapter=adapter)
 
 
-def _with_rate(task: TaskConfig, spec: Facts) -> TaskConfig:
+def at_rate(task: TaskConfig, learning_rate: float) -> TaskConfig:
     """The task at the baseline's own rate, for as many rows as LoRI's two phases see."""
     training = replace(
         task.training,
-        learning_rate=spec["learning_rate"],
+        learning_rate=learning_rate,
         num_train_epochs=2 * task.training.num_train_epochs,
     )
     return replace(task, training=training)

@@ -1,5 +1,6 @@
 """The workbench of the training child: the base, loaded once, and what a stage is told."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -36,6 +37,7 @@ from lori_core.heads import pretrained_head
 from lori_core.phase import Device, Family
 from lori_core.phases import Ground, Lesson
 from lori_core.prompts import Chat, Example
+from lori_core.runtime import useful_threads
 from lori_core.sequence_file import sequence_from_json, sequence_to_json
 from lori_core.shared_adapter import SharedAdapter
 from lori_core.task_rows import TaskRows, labels, load_snapshot
@@ -90,6 +92,8 @@ class Bench:
             pretrained = pretrained_head(base)
         else:
             base, pretrained = load_causal(self.config.base), {}
+        if "OMP_NUM_THREADS" not in os.environ:
+            torch.set_num_threads(useful_threads(base.config.hidden_size))
         return attach(base, self.config.adapter, seed=seed), pretrained
 
     @property

@@ -95,7 +95,7 @@ def cells_stage(spec: dict[str, Any], folder: Path, reporter: Reporter) -> Facts
         scoring.told.position,
         reads,
         evaluate=config.evaluate,
-        guards=() if asked else config.guards,
+        guards=config.guards if reads[0] == config.adapter.read else (),
         family=scoring.work.family,
     )
     return {"cells": [scoring.keyed(cell) for cell in cells]}

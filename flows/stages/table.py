@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.reporter import Reporter
+from flows.stages.adopting import adopt_stage
 from flows.stages.baseline import baseline_stage
 from flows.stages.certifying import certify_stage
 from flows.stages.evaluating import cells_stage, evaluate_stage
@@ -15,6 +16,7 @@ Stage = Callable[[dict[str, Any], Path, Reporter], dict[str, Any]]
 
 STAGES: dict[str, Stage] = {
     "inspect": inspect_stage,
+    "adopt": adopt_stage,
     "calibrate": calibrate_stage,
     "mask": mask_stage,
     "train": train_stage,

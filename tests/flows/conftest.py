@@ -1,5 +1,6 @@
 """Homes for the tests of flows: a fresh one for each test, and one where a sequence was learned."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -10,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.flows.tiny import write_sequence
+from tests.flows.tiny import rows, tiny_base, write_rows, write_sequence
 
 ROOT = Path(__file__).parents[2]
 TASKS = ("color", "size", "animal")
+HOW = ("--max-new-tokens", "2")
+"""How the rows of the tiny tasks are answered, for `lori adopt`."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +34,11 @@ class Lab:
         return self.folder / "tiny.yaml"
 
     def lori(
-        self, *arguments: str | Path, timeout: float = 300
+        self, *arguments: str | Path, timeout: float = 300, home: Path | None = None
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "flows.cli", *map(str, arguments)],
-            env={**os.environ, "LORI_HOME": str(self.home), "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "LORI_HOME": str(home or self.home), "PYTHONPATH": str(ROOT)},
             cwd=self.folder,
             capture_output=True,
             text=True,
@@ -67,6 +70,51 @@ def learned(learned_once: Lab, tmp_path: Path) -> Lab:
     """A copy of it, to change. The base stays where it was learned from."""
     folder = tmp_path / "lab"
     shutil.copytree(learned_once.folder, folder, symlinks=True)
+    return Lab(folder)
+
+
+@pytest.fixture
+def workshop(tmp_path: Path) -> Lab:
+    """A base, two LoRAs and their rows; nothing adopted."""
+    return a_workshop(tmp_path)
+
+
+def a_workshop(folder: Path) -> Lab:
+    from tests.lori_core.peft_cases import peft_lora
+
+    tiny_base(folder / "base")
+    for name, seed in (("color", 1), ("size", 2)):
+        made = peft_lora(folder / "base", folder / "loras" / name, seed=seed, lora_alpha=8)
+        assert (made / "adapter_model.safetensors").is_file()
+        write_rows(folder / "rows" / f"{name}.jsonl", rows(name, "test", 16))
+    return Lab(folder)
+
+
+@pytest.fixture(scope="session")
+def adopted_once(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    """Both adopted; do not change anything there."""
+    lab = a_workshop(tmp_path_factory.mktemp("adopted"))
+    first = lab.lori(
+        "adopt", "loras/color", "--as", "team", "--base", "base", "--test", "rows/color.jsonl",
+        "--guards", "color", "--purpose", "names <colours>", "--license", "MIT", *HOW,
+    )  # fmt: skip
+    assert first.returncode == 0, first.stderr
+    assert "adopted as team/1" in first.stdout
+    second = lab.lori(
+        "adopt", "loras/size", "--as", "team", "--test", "rows/size.jsonl", *HOW, "--json"
+    )
+    assert second.returncode == 0, second.stderr
+    assert json.loads(second.stdout) == {
+        "sequence": "team", "version": 2, "task": "size", "already": False
+    }  # fmt: skip
+    return lab
+
+
+@pytest.fixture
+def adopted(adopted_once: Lab, tmp_path: Path) -> Lab:
+    """A copy of it, to change."""
+    folder = tmp_path / "lab"
+    shutil.copytree(adopted_once.folder, folder, symlinks=True)
     return Lab(folder)
 
 

@@ -35,12 +35,28 @@ def test_every_command_has_help(command: str) -> None:
 
 
 def test_the_commands_of_the_design_are_there() -> None:
-    asked = "init check demo run status matrix evaluate versions verify export predict"
-    assert [command.name for command in COMMANDS] == asked.split()
+    asked = (
+        "init check demo run status matrix evaluate versions verify export predict gate promote"
+        " approve reject rollback history pending freeze thaw waive retire doctor dashboard"
+        " accounts webhooks"
+    )
+    assert set(asked.split()) <= {command.name for command in COMMANDS}
+
+
+def test_help_names_every_command_once_under_a_heading() -> None:
+    lines = CliRunner().invoke(lori, ["--help"]).stdout.splitlines()
+    named = [line.split()[0] for line in lines[lines.index("Learn:") :] if line.startswith("  ")]
+    assert [each for each in named if each in {c.name for c in COMMANDS}] == [
+        command.name for command in COMMANDS
+    ]
 
 
 @pytest.mark.parametrize(
-    "command", ["check", "status", "matrix", "evaluate", "versions", "verify", "export", "predict"]
+    "command",
+    [
+        *("check", "status", "matrix", "evaluate", "versions", "verify", "export", "predict"),
+        *("gate", "history", "pending", "doctor"),
+    ],
 )
 def test_every_reading_command_takes_json(command: str) -> None:
     assert "--json" in CliRunner().invoke(lori, [command, "--help"]).stdout

@@ -6,7 +6,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from flows.edge import Edge, Terminated, signals_end_this
+from flows.edge import Edge, Interrupted, Terminated, signals_end_this
 from lori_core.errors import BadInput, DigestMismatch
 
 
@@ -33,8 +33,9 @@ def run_raising(error: BaseException | None) -> Result:
         (OSError(errno.EFBIG, "File too large", "/h/x"), 2, "/h/x (File too large)"),
         (NotADirectoryError(errno.ENOTDIR, "Not a directory", "/f/x"), 2, "/f/x (Not a dir"),
         (PermissionError(errno.EACCES, "Permission denied", "/h"), 2, "/h (Permission denied)"),
-        (KeyboardInterrupt(), 130, ""),
-        (Terminated(143), 143, ""),
+        (KeyboardInterrupt(), 130, "Stopped.\n"),
+        (Interrupted(), 130, "Stopped.\n"),
+        (Terminated(143), 143, "Stopped.\n"),
         (None, 0, ""),
     ],
 )
@@ -93,3 +94,19 @@ def test_a_signal_unwinds_once_even_where_it_was_ignored(
         assert signal.getsignal(number) == signal.SIG_IGN
     finally:
         signal.signal(number, before)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_who_stops_a_command_is_told_what_was_kept(number: signal.Signals, code: int) -> None:
+    @click.group(cls=Edge)
+    def group() -> None:
+        pass
+
+    @group.command()
+    def command() -> None:
+        with signals_end_this(lambda: "Stopped. Kept: two stages."):
+            os.kill(os.getpid(), number)
+
+    answer = CliRunner().invoke(group, ["command"])
+    assert answer.exit_code == code
+    assert answer.stderr == "Stopped. Kept: two stages.\n"

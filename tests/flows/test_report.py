@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from flows.report import cell_text, matrix_json, summary, summary_lines
+from dashboard.figures import matrix_json, summary
+from flows.report import cell_text, summary_lines
 from lori_core.forgetting import ScoreMatrix
 from registry.records import Cell, MatrixCells, MatrixRow
 

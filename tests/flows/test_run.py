@@ -34,7 +34,7 @@ def test_every_version_is_filed_with_a_certificate_and_digests(learned_once: Lab
     for each in versions:
         assert set(each) == {
             "version", "task", "state", "adapter_sha256", "mask_sha256", "certificate",
-            "model_version",
+            "model_version", "aliases", "stale", "gate",
         }  # fmt: skip
         assert each["certificate"] == "G2"
         assert each["state"] == "registered"
@@ -139,7 +139,12 @@ def test_changed_rows_and_a_changed_base_are_refused_by_name(learned: Lab) -> No
     text = path.read_text()
     path.write_text(text.replace("big", "small", 1))
     answer = learned.lori("run", learned.file)
-    assert (answer.returncode, "task 'size', data.train" in answer.stderr) == (2, True)
+    assert answer.returncode == 2
+    assert "train rows: those of task 'size' are not the ones it was learned with" in answer.stderr
+    assert answer.stderr.endswith("append a new task that says `supersedes: size`.\n")
+    path.write_text(path.with_name("size-test.jsonl").read_text())
+    answer = learned.lori("run", learned.file)
+    assert "with them, 16 of 16 test rows occur in train: expected" in answer.stderr
     path.write_text(text)
     flip_bit(learned.folder / "base" / "model.safetensors", -5)
     answer = learned.lori("run", learned.file)
@@ -328,7 +333,9 @@ def test_a_signal_ends_everything_and_the_next_run_goes_on(
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
     assert process.returncode == code
-    assert "Traceback" not in said
+    assert said.startswith("Stopped. Kept: ")
+    assert "The same command goes on from there." in said
+    assert said.count("\n") == 1
     assert psutil.wait_procs(children, timeout=5)[1] == []
     done = finished_stages(lab.home)
     answer = lab.lori("run", lab.file)

@@ -26,7 +26,11 @@ def inspect_spec(folder: Path, *, targets: tuple[str, ...]) -> dict[str, object]
         adapter=AdapterConfig(r=4, target_modules=targets),
         tasks=(task,),
     )
-    return {"sequence": sequence_to_json(config), "positions": []}
+    return {
+        "sequence": sequence_to_json(config),
+        "positions": [],
+        "metric_folder": str(folder),
+    }
 
 
 @pytest.mark.slow

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from flows.survey import cells_to_score, rows_for_guards
+from flows.survey import cells_to_score, gate_oddities, rows_for_guards
 from lori_core.config import (
     AdapterConfig,
     BaseConfig,
@@ -11,6 +11,8 @@ from lori_core.config import (
     SequenceConfig,
     TaskConfig,
 )
+from lori_core.prompts import Example
+from lori_core.task_rows import TaskRows
 
 SOURCE = DataSource(path="/rows.jsonl")
 CONFIG = SequenceConfig(
@@ -52,3 +54,13 @@ def test_the_rows_a_guard_needs_follow_the_rule_of_three(drop: float, rows: int)
     assert rows_for_guards(config) == rows
     assert rows == pytest.approx(3 / drop, rel=0.2)
     assert rows_for_guards(CONFIG) is None
+
+
+def test_the_gate_is_looked_at_with_the_rows_that_a_cell_uses() -> None:
+    example = Example(id="1", prefix="p", input="", suffix="", completion="c")
+    rows = {name: TaskRows(train=(example,), test=(example,) * 120) for name in "abc"}
+    guarded = replace(CONFIG, guards=("a",))
+    assert [each.rule for each in gate_oddities(guarded, rows)] == []
+    (found,) = gate_oddities(replace(guarded, eval_rows=50), rows)
+    assert (found.rule, found.problem, found.needed) == ("guard", "never passes", {"a": 99})
+    assert [each.rule for each in gate_oddities(CONFIG, rows)] == ["guard"]

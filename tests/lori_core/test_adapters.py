@@ -27,6 +27,7 @@ from lori_core.adapters import (
     read_a,
     read_b,
     refuse_trained_base,
+    refuse_wide_rank,
     storage_dtype,
     trainable_counts,
     write_a,
@@ -146,6 +147,15 @@ def test_a_name_that_is_no_linear_layer_of_the_blocks_is_refused_with_the_known_
 ) -> None:
     with pytest.raises(UnknownLayers, match=rf"{name} match no linear layer.*q_proj"):
         adapter_shapes(tiny_llama(), AdapterConfig(target_modules=("q_proj", name)))
+
+
+def test_a_rank_that_no_adapted_layer_can_have_is_refused_with_the_widths() -> None:
+    shapes = {"narrow": (8, 64), "wide": (64, 16)}
+    refuse_wide_rank(shapes, 16)
+    with pytest.raises(
+        BadInput, match=r"adapter.r is 17 .*, wide, is 64 x 16: expected at most 16"
+    ):
+        refuse_wide_rank(shapes, 17)
 
 
 def test_fused_experts_are_refused_and_not_skipped_silently() -> None:

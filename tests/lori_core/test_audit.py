@@ -61,7 +61,7 @@ def test_test_rows_that_occur_in_train_are_refused_unless_allowed_by_name() -> N
     audit = audited(test=leaked)
     assert kinds(audit) == [("leak", "error", 1)]
     assert refusal(audit) == (
-        "task sums: 1 of 2 test rows occur in train (first: t): expected rows apart. "
+        "task sums: 1 of 2 test rows occurs in train (first: t): expected rows apart. "
         "Remove them from train, or say `allow_leak: true`."
     )
     allowed = audited(replace(TASK, allow_leak=True), test=leaked)
@@ -97,7 +97,7 @@ def test_validation_rows_that_are_the_test_rows_are_refused() -> None:
     other = an_example("v", "5 + 5", "10")
     whole = audited(validation=CLEAN.test)
     assert kinds(whole) == [("dev-is-test", "error", 1)]
-    assert refusal(whole).startswith("task sums: 1 of 1 validation rows are test rows (first: t)")
+    assert refusal(whole).startswith("task sums: 1 of 1 validation row is in test (first: t)")
     part = audited(validation=(*CLEAN.test, other))
     assert kinds(part) == [("dev-overlap", "warning", 1)]
     assert kinds(audited(validation=(CLEAN.train[0], other))) == [("dev-overlap", "warning", 1)]
@@ -127,7 +127,7 @@ def test_a_label_outside_the_set_is_refused(test: Example, outside: int) -> None
     assert kinds(audit) == ([("label", "error", 1)] if outside else [])
     if outside:
         assert refusal(audit).startswith(
-            "task sums: 1 rows have a label outside the set (first: t): expected a target"
+            "task sums: 1 row has a label outside the set (first: t): expected a target"
         )
 
 

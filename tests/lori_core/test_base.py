@@ -1,6 +1,8 @@
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -326,6 +328,31 @@ def test_settings_that_are_no_json_object_are_refused(
     for use in (load_causal, lambda base: identify_base(base.path)):
         with pytest.raises(BadInput, match=name):
             use(llama)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda whole: whole["model"].update(vocab=None),
+        lambda whole: whole["model"].update(type="Nope"),
+        lambda whole: whole["added_tokens"][0].update(id="x"),
+        lambda whole: whole["added_tokens"][0].pop("lstrip"),
+        lambda whole: whole.update(pre_tokenizer={"type": "Nope"}),
+        lambda whole: whole.update(added_tokens=5),
+        lambda whole: whole.pop("model"),
+    ],
+)
+def test_a_fault_deep_in_a_tokenizer_is_one_line(
+    spoil: Callable[[dict[str, Any]], object], llama: BaseConfig
+) -> None:
+    tokenizer_folder(Path(llama.path), 10)
+    file = Path(llama.path) / "tokenizer.json"
+    whole = json.loads(file.read_text())
+    spoil(whole)
+    file.write_text(json.dumps(whole))
+    with pytest.raises(BadInput, match="its tokenizer cannot be read") as told:
+        load_tokenizer(llama)
+    assert "\n" not in str(told.value)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from lori_core.errors import BadInput, CheckFailed
 from lori_core.intervals import (
     Interval,
     clopper_pearson,
+    discordant_widths,
     mean_interval,
     mean_of_parts,
     paired_change,
@@ -195,3 +196,41 @@ def test_what_is_no_share_no_confidence_and_no_mean_is_refused() -> None:
         mean_interval([0.5])
     with pytest.raises(BadInput, match="no parts"):
         mean_of_parts([])
+
+
+def outcomes(n: int, up: float, down: float) -> dict[tuple[int, int], float]:
+    """(rose, fell) -> its chance, of every outcome of n rows."""
+    return {
+        (rose, fell): float(
+            stats.multinomial.pmf([rose, fell, n - rose - fell], n, [up, down, 1 - up - down])
+        )
+        for rose in range(n + 1)
+        for fell in range(n + 1 - rose)
+    }
+
+
+@pytest.mark.parametrize("tail", [0.05, 0.005])
+@pytest.mark.parametrize(("up", "down"), [(0.0, 0.1), (0.2, 0.3), (0.3, 0.4), (0.4, 0.43)])
+def test_a_drop_at_the_limit_seems_within_it_no_more_often_than_the_tail_allows(
+    tail: float, up: float, down: float
+) -> None:
+    """By enumeration of every outcome: rises and falls of the same rows exclude each other."""
+    n, limit = 20, down - up
+    wrong = sum(
+        chance
+        for (rose, fell), chance in outcomes(n, up, down).items()
+        if (rose or fell) and (fell - rose) / n + discordant_widths(rose, fell, n, tail)[0] <= limit
+    )
+    wrong += (1 - up - down) ** n * (1 - tail ** (1 / n) <= limit)
+    assert wrong <= tail
+
+
+def test_scores_of_every_size_are_bounded_as_student_has_them() -> None:
+    random = np.random.default_rng(4)
+    before, after = random.random(12), random.random(12)
+    found = paired_change(before.tolist(), after.tolist(), one_sided=True)
+    known = stats.ttest_rel(after, before).confidence_interval(0.9)
+    assert found.low <= known.low + 1e-9
+    assert found.high >= known.high - 1e-9
+    single = paired_change([0.5], [0.6], one_sided=True)
+    assert (single.low, single.high) == (-1.0, 1.0)

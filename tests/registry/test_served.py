@@ -4,80 +4,33 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from registry_examples import sequence_record, task_record, version_record
+from registry_examples import TASKS
 
+from lori_core.base_folder import Family
 from lori_core.errors import BadInput, DigestMismatch
 from registry.artifacts import stored_files
-from registry.served import open_served
-from registry.store import open_registry
+from registry.records import Json
+from registry.served import Stored, open_served
+from registry.store import Registry, open_registry
 
 ROOT = Path(__file__).parents[2]
-PROMPTS = ["a b c", "c b a d"]
+ASKED = [("", ""), ("safety", ""), ("math", "isolated"), ("safety", "cumulative"), ("code", "")]
 
 
-def make_base(folder: Path) -> None:
-    """A random Llama of a few thousand weights, and a tokenizer of eight words."""
-    import torch
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=8,
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=2,
-        max_position_embeddings=64,
-        bos_token_id=1,
-        eos_token_id=2,
-        pad_token_id=0,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
-    words = {word: number for number, word in enumerate(["[PAD]", "<s>", "</s>", *"abcde"])}
-    core = Tokenizer(models.WordLevel(words, unk_token="a"))
-    core.pre_tokenizer = pre_tokenizers.Whitespace()
-    PreTrainedTokenizerFast(
-        tokenizer_object=core, bos_token="<s>", eos_token="</s>", pad_token="[PAD]", unk_token="a"
-    ).save_pretrained(folder)
-
-
-def make_adapter(base: Path, folder: Path) -> list[str]:
-    """A plain PEFT LoRA with a B that matters; returns its own greedy answers."""
-    import torch
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    model = get_peft_model(
-        AutoModelForCausalLM.from_pretrained(base),
-        LoraConfig(r=2, lora_alpha=64, target_modules=["q_proj", "v_proj", "down_proj"]),
-    )
-    generator = torch.Generator().manual_seed(1)
-    for name, weight in model.named_parameters():
-        if "lora_B" in name:
-            weight.data = torch.randn(weight.shape, generator=generator)
-    model.eval().save_pretrained(folder)
-    tokenizer = AutoTokenizer.from_pretrained(base)
-    answers = []
-    for prompt in PROMPTS:
-        given = tokenizer(prompt, return_tensors="pt")
-        tokens = model.generate(**given, max_new_tokens=5, do_sample=False)
-        fresh = tokens[0, given["input_ids"].shape[1] :]
-        answers.append(tokenizer.decode(fresh, skip_special_tokens=True))
-    return answers
-
-
-def predict_in_a_fresh_process(home: Path) -> subprocess.CompletedProcess[str]:
+def ask_in_a_fresh_process(home: Path, uri: str, prompts: list[str]) -> dict[str, list[str]]:
+    """What the pyfunc answers for each of ASKED; nothing of this process is there to help."""
     script = (
         "import json, mlflow, pandas\n"
-        "model = mlflow.pyfunc.load_model('models:/lori-assistant/1')\n"
-        f"rows = pandas.DataFrame({{'prompt': {PROMPTS!r}}})\n"
-        "print(json.dumps(model.predict(rows, params={'max_new_tokens': 5})))\n"
+        f"model = mlflow.pyfunc.load_model({uri!r})\n"
+        f"rows = pandas.DataFrame({{'prompt': {prompts!r}}})\n"
+        "told = {}\n"
+        f"for task, read in {ASKED!r}:\n"
+        "    params = {'task': task, 'read': read, 'max_new_tokens': 5}\n"
+        "    told[f'{task} {read}'] = model.predict(rows, params=params)\n"
+        "print(json.dumps(told))\n"
     )
     environment = {
         "PATH": os.environ["PATH"],
@@ -88,48 +41,118 @@ def predict_in_a_fresh_process(home: Path) -> subprocess.CompletedProcess[str]:
         "HF_HUB_OFFLINE": "1",
         "OMP_NUM_THREADS": "1",
     }
-    return subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False
     )
+    assert done.returncode == 0, done.stderr
+    told: dict[str, list[str]] = json.loads(done.stdout.splitlines()[-1])
+    return told
 
 
 @pytest.mark.slow
-def test_a_filed_version_loads_as_a_pyfunc_and_answers_as_plain_peft_does(
-    home: Path, tmp_path: Path
+@pytest.mark.parametrize("family", ["causal", "encoder"])
+def test_the_champion_answers_for_each_task_and_read_mode_as_plain_peft_does(
+    filing_home: Path, tmp_path: Path, family: Family
 ) -> None:
-    from lori_core.base import identify_base
+    from served_cases import LABELS, PROMPTS, export, file_sequence, make_base, plain_answers
 
-    base, files = tmp_path / "base", tmp_path / "files"
-    make_base(base)
-    expected = make_adapter(base, files / "adapter")
-    identity = identify_base(base, None, "float32")
-    with open_registry(home) as registry:
-        registry.declare_sequence(
-            replace(sequence_record(), base_path=str(base), base_digest=identity.digest)
-        )
-        registry.declare_task("assistant", task_record(1))
-        registry.file_version(version_record(1), files)
-        stored = registry.artifact_path("assistant", 1).parents[1]
-
+    base = make_base(tmp_path / "base", family)
+    with open_registry(filing_home) as registry:
+        shared = file_sequence(registry, base, family, tmp_path / "work")
+        number = registry.version("assistant", 3).model_version
+        assert number is not None
+        registry.aliases().set_alias("lori-assistant", "champion", number)
+        stored = registry.artifact_path("assistant", 3).parents[1]
     assert not list(stored.rglob("*.pkl"))
-    assert not (stored / "artifacts" / "version" / "model.safetensors").exists()
-    done = predict_in_a_fresh_process(home)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout.splitlines()[-1]) == expected
+    assert not list(stored.rglob("model*.safetensors"))
 
-    manifest = json.loads((stored / "artifacts" / "manifest.json").read_text())
-    version = stored / "artifacts" / "version"
-    config = version / "adapter" / "adapter_config.json"
-    whole = config.read_text()
-    config.write_text(whole + " ")
-    with pytest.raises(DigestMismatch, match=r"assistant/1: adapter/adapter_config\.json"):
-        open_served(manifest, version)
-    config.write_text(whole)
+    told = ask_in_a_fresh_process(filing_home, "models:/lori-assistant@champion", PROMPTS)
+    for task, read in ASKED:
+        position = TASKS.index(task or "code") + 1
+        folder = tmp_path / f"peft-{task}-{read}"
+        export(shared, base, family, position, 3, read or "inherited", folder)  # type: ignore[arg-type]
+        labels = LABELS[position - 1]
+        expected = plain_answers(base, family, folder, len(labels))
+        if family == "encoder":
+            expected = [labels[int(each)] for each in expected]
+        assert told[f"{task} {read}"] == expected
+    assert len({tuple(answers) for answers in told.values()}) > 1, "all alike would prove nothing"
 
-    weights = base / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
-    with pytest.raises(DigestMismatch, match=r"assistant/1: the base at"):
-        open_served(manifest, version)
+
+@pytest.mark.slow
+def test_the_bare_base_serves_as_a_version_of_the_same_model(
+    filing_home: Path, tmp_path: Path
+) -> None:
+    from served_cases import PROMPTS, file_sequence, make_base, plain_answers
+
+    base = make_base(tmp_path / "base", "causal")
+    with open_registry(filing_home) as registry:
+        file_sequence(registry, base, "causal", tmp_path / "work")
+        number = registry.base_version("assistant")
+    told = ask_in_a_fresh_process(filing_home, f"models:/lori-assistant/{number}", PROMPTS)
+    expected = plain_answers(base, "causal", None, 2)
+    assert list(told.values()) == [expected] * len(ASKED)
+
+
+class Shelf:
+    """Finds versions by the digest of their manifest, in a registry's own folders."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.asked: list[str] = []
+        self.stored: dict[str, Stored] = {}
+        for version in registry.versions("assistant"):
+            folder = registry.artifact_path("assistant", version.version)
+            manifest: Json = json.loads((folder.parent / "manifest.json").read_text("utf-8"))
+            self.stored[version.manifest_sha256] = (manifest, folder)
+
+    def __call__(self, manifest_sha256: str) -> Stored:
+        self.asked.append(manifest_sha256)
+        return self.stored[manifest_sha256]
+
+    def newest(self) -> Stored:
+        return list(self.stored.values())[-1]
+
+
+@pytest.mark.slow
+def test_nothing_is_served_that_is_not_what_was_filed(filing_home: Path, tmp_path: Path) -> None:
+    from served_cases import file_sequence, make_base
+
+    base = make_base(tmp_path / "base", "causal")
+    with open_registry(filing_home) as registry:
+        file_sequence(registry, base, "causal", tmp_path / "work")
+        shelf = Shelf(registry)
+    manifest, folder = shelf.newest()
+    served = open_served(manifest, folder, shelf)
+    served.answer(["a b"], task="code", max_new_tokens=1)
+    assert shelf.asked == [], "its own task needs nothing of the earlier versions"
+    with pytest.raises(BadInput, match=r"task 'sql' at assistant/3: expected one of safety, math"):
+        served.answer(["a b"], task="sql")
+    with pytest.raises(BadInput, match="read 'all'"):
+        served.answer(["a b"], read="all")
+
+    _, first = next(iter(shelf.stored.values()))
+    weights = first / "lori.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(DigestMismatch, match=r"assistant/1: lori\.safetensors"):
+        open_served(manifest, folder, shelf).answer(["a b"], task="safety")
+    weights.write_bytes(whole)
+
+    digest, (other, place) = next(iter(shelf.stored.items()))
+    shelf.stored[digest] = ({**other, "task": "evil"}, place)
+    with pytest.raises(DigestMismatch, match=r"assistant/3: the manifest before"):
+        open_served(manifest, folder, shelf).answer(["a b"], task="math", read="isolated")
+
+    config = folder / "adapter" / "adapter_config.json"
+    config.write_text(config.read_text() + " ")
+    with pytest.raises(DigestMismatch, match=r"assistant/3: adapter/adapter_config\.json"):
+        open_served(manifest, folder, shelf)
+    config.write_text(config.read_text()[:-1])
+
+    model = base / "model.safetensors"
+    model.write_bytes(model.read_bytes()[:-1] + b"\x01")
+    with pytest.raises(DigestMismatch, match=r"assistant/3: the base at"):
+        open_served(manifest, folder, shelf)
 
 
 def test_a_version_without_a_plain_adapter_says_so(files: Path) -> None:
@@ -137,7 +160,12 @@ def test_a_version_without_a_plain_adapter_says_so(files: Path) -> None:
     manifest = {
         "sequence": "assistant",
         "version": 1,
+        "task": "safety",
         "files": {f.path: {"sha256": f.sha256, "size": f.size} for f in stored_files(files)},
     }
+
+    def nothing(manifest_sha256: str) -> Stored:
+        raise AssertionError
+
     with pytest.raises(BadInput, match="a plain PEFT folder `adapter/`"):
-        open_served(manifest, files)
+        open_served(manifest, files, nothing)

@@ -1,0 +1,99 @@
+"""What every request passes before anything of ours reads it, and every answer on its way out.
+
+The Host header must be one of ours: a page elsewhere cannot reach a server on loopback under a name of
+its own. The body must be small, and arrive in time.
+"""
+
+import asyncio
+from collections.abc import Collection
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from dashboard.refusals import ALWAYS, refusal
+
+LARGEST_BODY = 256 * 1024
+BODY_SECONDS = 20.0
+
+
+class Door:
+    """ASGI middleware: refuses strangers' hosts and large or slow bodies, and signs every answer."""
+
+    def __init__(self, app: ASGIApp, hosts: Collection[str]) -> None:
+        self._app = app
+        self._hosts = frozenset(host.lower() for host in hosts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request in, or answer it here."""
+        if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                await self._app(scope, receive, send)
+            return
+
+        async def signed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in ALWAYS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        headers = Headers(scope=scope)
+        if host_of(headers.get("host", "")) not in self._hosts:
+            answer = refusal(400, "host: expected one this server was started for")
+            await answer(scope, receive, signed)
+            return
+        body = await _small_body(headers, receive)
+        if body is None:
+            answer = refusal(
+                413, f"body: expected at most {LARGEST_BODY} bytes, sent without delay"
+            )
+            await answer(scope, receive, signed)
+            return
+        await self._app(scope, _replay(body, receive), signed)
+
+
+def host_of(header: str) -> str:
+    """The host of a Host header, without its port; `[::1]` keeps its brackets."""
+    if header.startswith("["):
+        host, bracket, rest = header.partition("]")
+        port = rest
+        host += bracket
+    else:
+        host, colon, number = header.partition(":")
+        port = colon + number
+    plain = port == "" or (port[0] == ":" and port[1:].isascii() and port[1:].isdigit())
+    return host.lower() if plain else ""
+
+
+async def _small_body(headers: Headers, receive: Receive) -> bytes | None:
+    said = headers.get("content-length", "0")
+    if not (said.isascii() and said.isdigit() and len(said) < 12 and int(said) <= LARGEST_BODY):
+        return None
+    parts, size, more = [], 0, True
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            while more:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    return None
+                parts.append(message.get("body", b""))
+                size += len(parts[-1])
+                if size > LARGEST_BODY:
+                    return None
+                more = message.get("more_body", False)
+    except TimeoutError:
+        return None
+    return b"".join(parts)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    told = False
+
+    async def replayed() -> Message:
+        nonlocal told
+        if told:
+            return await receive()  # a disconnect, once there is one
+        told = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replayed

@@ -1,0 +1,60 @@
+"""What the server does unasked: at start it finishes what a crash left, then it delivers webhooks."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from lori_core.errors import LoriError
+from registry import outbox
+from registry.applying import reconcile_all
+from registry.store import Registry
+
+SECONDS = 5.0
+"""Between two looks into the outbox."""
+
+log = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def running(registry: Registry) -> AsyncIterator[None]:
+    """Run the errands while the block runs; what is being sent at its end is sent to the end."""
+    leaving = asyncio.Event()
+    errands = asyncio.create_task(_errands(registry, leaving))
+    try:
+        yield
+    finally:
+        leaving.set()
+        await errands
+
+
+async def _errands(registry: Registry, leaving: asyncio.Event) -> None:
+    await asyncio.to_thread(_finish_what_was_begun, registry)
+    while not leaving.is_set():
+        await asyncio.to_thread(_deliver, registry)
+        try:
+            await asyncio.wait_for(leaving.wait(), SECONDS)
+        except TimeoutError:
+            continue
+
+
+def _finish_what_was_begun(registry: Registry) -> None:
+    try:
+        for entry in reconcile_all(registry):
+            log.warning("reconciled promotion %s: %s", entry.promotion, entry.kind)
+    except LoriError as error:  # MLflow may be away: the next start, or `lori doctor`, tries again
+        log.error("could not reconcile: %s", error)
+
+
+def _deliver(registry: Registry) -> None:
+    try:
+        for delivery in outbox.deliver(registry):
+            if delivery.delivered is None:
+                log.warning(
+                    "webhook %s: attempt %d failed: %s",
+                    delivery.webhook,
+                    delivery.attempts,
+                    delivery.last_error,
+                )
+    except LoriError as error:  # the store is away: the messages lie there, later is soon enough
+        log.error("could not deliver: %s", error)

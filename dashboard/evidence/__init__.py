@@ -1,0 +1,1 @@
+"""The page of an evidence bundle: one HTML file that needs nothing else."""

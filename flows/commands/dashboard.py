@@ -1,0 +1,24 @@
+"""`lori dashboard`: the registry behind HTTP, for people and for `lori` elsewhere."""
+
+import click
+
+
+@click.command()
+@click.option("--port", type=click.IntRange(0, 65535), default=8321, show_default=True,
+              help="0 takes a free one.")  # fmt: skip
+@click.option("--host", default="127.0.0.1", show_default=True,
+              help="Address to listen on; another than loopback takes accounts.")  # fmt: skip
+@click.option("--name", "names", multiple=True, metavar="HOST",
+              help="A further name it is asked by, behind a proxy.")  # fmt: skip
+def dashboard(port: int, host: str, names: tuple[str, ...]) -> None:
+    """Serve this home's registry until Ctrl-C; elsewhere LORI_REGISTRY_URL names the address.
+
+    Prints its URL once it answers and, while there are no accounts, the token that may write.
+    """
+    from dashboard.serve import serve
+    from flows.commands.options import tell_home
+    from flows.recorded import open_existing
+
+    with open_existing() as registry:
+        serve(registry, port=port, host=host, hosts=names)
+        tell_home(registry.settings.home)

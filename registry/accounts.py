@@ -1,0 +1,267 @@
+"""Accounts and their tokens: who acts, told by what he holds.
+
+A token is `lori_` and 32 random bytes; it is shown once, when it is made, and only its sha256 is
+kept. An account is never deleted, because the log names it: it is disabled, and its tokens with it.
+
+The OS user of the embedded default is owner with every role. His name in the log is `os:NAME`, which
+no account can have, and he is never the second person: whoever may write the registry's file could
+make himself any number of accounts, so there his word counts once.
+"""
+
+import hashlib
+import os
+import pwd
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+from typing import cast
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from lori_core.errors import BadInput, CheckFailed, NotFound
+from lori_core.names import check_name
+from registry.clock import now
+from registry.decision_models import AccountRow, TokenRow
+from registry.decisions import Account, Actor, Role
+from registry.plain import LARGEST, aware_time, plain_text
+from registry.roles import ROLES, allow
+from registry.store import Registry
+
+TOKEN_VARIABLE = "LORI_TOKEN"
+PREFIX = "lori_"
+_SECRET_BYTES = 32
+_LONGEST_TOKEN = 128
+
+
+class TokenRefused(BadInput):
+    """A token that is no live token of an account. Never holds the token."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f"token ({why})", "a live token of an account", f"Set {TOKEN_VARIABLE} to one."
+        )
+        self.args = (why,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """A token as it may be shown."""
+
+    id: int
+    account: str
+    label: str
+    created: datetime
+    expires: datetime | None
+    revoked: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issued:
+    """A new token, with its secret: the only time that is shown."""
+
+    token: Token
+    secret: str
+
+
+def new_secret() -> str:
+    """A fresh token's text."""
+    return PREFIX + secrets.token_urlsafe(_SECRET_BYTES)
+
+
+def owner() -> Actor:
+    """The OS user, on the embedded default."""
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name  # not getpass: that believes the environment
+    except KeyError:  # a container's user without a name
+        name = str(os.getuid())
+    return Actor(name=f"os:{name}", role="admin", account=False)
+
+
+def actor_of(registry: Registry, secret: str) -> Actor:
+    """The account behind a token.
+
+    Raises:
+        TokenRefused: unknown, expired or revoked, or its account is disabled.
+    """
+    if not secret.startswith(PREFIX) or len(secret) > _LONGEST_TOKEN:
+        raise TokenRefused("not one of a registry")
+    with registry._database.reading() as session:
+        found = session.scalar(select(TokenRow).where(TokenRow.sha256 == _digest(secret)))
+        if found is None:
+            raise TokenRefused("unknown")
+        if found.revoked is not None:
+            raise TokenRefused("revoked")
+        if found.expires is not None and found.expires <= now():
+            raise TokenRefused("expired")
+        if found.account.disabled:
+            raise TokenRefused("its account is disabled")
+        role = cast(Role, found.account.role)
+        return Actor(name=found.account.name, role=role, account=True)
+
+
+def accounts_exist(registry: Registry) -> bool:
+    """Whether any account was ever made: from then on, who has none is nobody."""
+    with registry._database.reading() as session:
+        return session.scalar(select(AccountRow.id).limit(1)) is not None
+
+
+class Accounts:
+    """The accounts of a registry, in the hands of one actor; every method is an admin's."""
+
+    def __init__(self, registry: Registry, actor: Actor) -> None:
+        self._database = registry._database
+        self.actor = actor
+
+    def accounts(self) -> tuple[Account, ...]:
+        """Every account, by name, disabled ones too."""
+        allow(self.actor, "accounts")
+        with self._database.reading() as session:
+            return tuple(
+                _account(row)
+                for row in session.scalars(select(AccountRow).order_by(AccountRow.name))
+            )
+
+    def create(self, name: str, role: Role) -> Account:
+        """Make an account.
+
+        Raises:
+            BadInput: a name that is none, or no role.
+            CheckFailed: the name is taken.
+        """
+        allow(self.actor, "accounts")
+        check_name("account", name)
+        _check_role(role)
+        with self._database.writing() as session:
+            if _find(session, name) is not None:
+                raise CheckFailed("account", f"{name} is taken")
+            row = AccountRow(
+                name=name, role=role, password_hash=None, disabled=False, created=now()
+            )
+            session.add(row)
+            return _account(row)
+
+    def change_role(self, name: str, role: Role) -> Account:
+        """Give an account another role.
+
+        Raises:
+            CheckFailed: it is the last admin's.
+        """
+        allow(self.actor, "accounts")
+        _check_role(role)
+        with self._database.writing() as session:
+            row = _known(session, name)
+            if role != "admin":
+                _keep_an_admin(session, row)
+            row.role = role
+            return _account(row)
+
+    def disable(self, name: str) -> Account:
+        """Shut an account out, with all its tokens.
+
+        Raises:
+            CheckFailed: it is the last admin's.
+        """
+        allow(self.actor, "accounts")
+        with self._database.writing() as session:
+            row = _known(session, name)
+            _keep_an_admin(session, row)
+            row.disabled = True
+            return _account(row)
+
+    def enable(self, name: str) -> Account:
+        """Let an account in again."""
+        allow(self.actor, "accounts")
+        with self._database.writing() as session:
+            row = _known(session, name)
+            row.disabled = False
+            return _account(row)
+
+    def tokens(self, name: str) -> tuple[Token, ...]:
+        """Every token of an account, oldest first."""
+        allow(self.actor, "accounts")
+        with self._database.reading() as session:
+            return tuple(_token(row) for row in _known(session, name).tokens)
+
+    def issue(self, name: str, label: str, expires: datetime | None = None) -> Issued:
+        """Make a token for an account. Its secret is not kept: show it, or it is lost."""
+        allow(self.actor, "accounts")
+        label = plain_text("label", label, longest=128)
+        if expires is not None and aware_time("expiry", expires) <= now():
+            raise BadInput(f"expiry {expires.isoformat()}", "a time to come")
+        secret = new_secret()
+        with self._database.writing() as session:
+            row = TokenRow(
+                account=_known(session, name),
+                sha256=_digest(secret),
+                label=label,
+                created=now(),
+                expires=expires,
+                revoked=None,
+            )
+            session.add(row)
+            session.flush()
+            return Issued(token=_token(row), secret=secret)
+
+    def revoke(self, token: int) -> Token:
+        """End a token; a second time changes nothing.
+
+        Raises:
+            NotFound: there is none with this id.
+        """
+        allow(self.actor, "accounts")
+        with self._database.writing() as session:
+            row = session.get(TokenRow, token) if 0 < token <= LARGEST else None
+            if row is None:
+                raise NotFound("token", "the id of a token", "The tokens of an account are listed.")
+            if row.revoked is None:
+                row.revoked = now()
+            return _token(row)
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _check_role(role: str) -> None:
+    if role not in ROLES:
+        raise BadInput(f"role {role!r}", f"one of {', '.join(ROLES)}")
+
+
+def _find(session: Session, name: str) -> AccountRow | None:
+    return session.scalar(select(AccountRow).where(AccountRow.name == name))
+
+
+def _known(session: Session, name: str) -> AccountRow:
+    check_name("account", name)
+    row = _find(session, name)
+    if row is None:
+        raise NotFound(f"account {name!r}", "an account of this registry")
+    return row
+
+
+def _keep_an_admin(session: Session, row: AccountRow) -> None:
+    others = session.scalar(
+        select(func.count())
+        .select_from(AccountRow)
+        .where(AccountRow.role == "admin", ~AccountRow.disabled, AccountRow.id != row.id)
+    )
+    if row.role == "admin" and not row.disabled and not others:
+        raise CheckFailed("account", f"{row.name} is the last admin")
+
+
+def _account(row: AccountRow) -> Account:
+    return Account(
+        name=row.name, role=cast(Role, row.role), created=row.created, disabled=row.disabled
+    )
+
+
+def _token(row: TokenRow) -> Token:
+    return Token(
+        id=row.id,
+        account=row.account.name,
+        label=row.label,
+        created=row.created,
+        expires=row.expires,
+        revoked=row.revoked,
+    )

@@ -1,0 +1,452 @@
+"""The read side of decisions: what serves, what served then, what waits. Each takes an open session.
+
+Nothing here asks MLflow: our rows are the truth, and one step down an index answers what serves.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import cast
+
+from sqlalchemy import Select, exists, select
+from sqlalchemy.orm import Session, aliased, joinedload
+
+from lori_core.config import Read
+from lori_core.errors import NotFound
+from registry.decision_models import ConfirmationRow, EventRow, ExportRow, PromotionRow
+from registry.decisions import (
+    BARE_BASE,
+    Alias,
+    Confirmation,
+    EventKind,
+    Freeze,
+    Promotion,
+    PromotionKind,
+    PromotionState,
+    ServedThen,
+    Waiver,
+)
+from registry.models import Sequence, Version
+from registry.plain import LARGEST
+
+STATES: Mapping[str, PromotionState] = {
+    "requested": "requested",
+    "approved": "approved",
+    "rejected": "rejected",
+    "applying": "applying",
+    "applied": "applied",
+    "failed": "failed",
+}
+"""Kind of entry -> where it leaves a promotion."""
+
+FIXED_READS = frozenset({"isolated"})
+"""Read modes in which a task's function depends on no other task's entries."""
+
+
+def serving_entry(
+    session: Session, sequence: Sequence, alias: Alias, at: datetime | None = None
+) -> EventRow | None:
+    """The entry that put there what an alias points at, now or at a time."""
+    served: Alias = "champion" if alias == "previous" else alias
+    wanted = select(EventRow).where(
+        EventRow.sequence_id == sequence.id,
+        EventRow.alias == served,
+        EventRow.kind == "applied",
+    )
+    if at is not None:
+        wanted = wanted.where(EventRow.created <= at)
+    newest = wanted.order_by(EventRow.created.desc(), EventRow.position.desc()).limit(1)
+    return session.scalar(newest.options(joinedload(EventRow.promotion)))
+
+
+def serving(session: Session, sequence: Sequence, alias: Alias) -> int | None:
+    """The version an alias points at; None where nothing was ever put there."""
+    return _pointed_at(serving_entry(session, sequence, alias), alias)
+
+
+def served_then(session: Session, sequence: Sequence, alias: Alias, at: datetime) -> ServedThen:
+    """What an alias pointed at, on whose word, and which servers said by then that they loaded it."""
+    entry = serving_entry(session, sequence, alias, at)
+    version = _pointed_at(entry, alias)
+    promotion = None if entry is None else promotion_record(session, _promotion(entry), at)
+    loaded = confirmed(session, sequence, version, at) if version is not None else ()
+    return ServedThen(
+        sequence=sequence.name,
+        alias=alias,
+        at=at,
+        version=version,
+        promotion=promotion,
+        confirmed=loaded,
+    )
+
+
+def promotions(
+    session: Session,
+    sequence: Sequence,
+    at: datetime | None = None,
+    last: int | None = None,
+    alias: Alias = "champion",
+) -> tuple[Promotion, ...]:
+    """An alias's promotions and rollbacks, oldest first, as they stood at a time."""
+    wanted = select(PromotionRow).where(
+        PromotionRow.sequence_id == sequence.id, PromotionRow.alias == alias
+    )
+    if at is not None:
+        wanted = wanted.where(PromotionRow.created <= at)
+    return _records(session, wanted.order_by(PromotionRow.id.desc()).limit(last), at)
+
+
+def waiting(
+    session: Session, sequence: Sequence | None, version: int | None = None
+) -> tuple[Promotion, ...]:
+    """Requests that wait for a second person, oldest first; of every sequence if none is named."""
+    answer = aliased(EventRow)
+    wanted = select(PromotionRow).where(
+        ~exists().where(answer.promotion_id == PromotionRow.id, answer.kind != "requested")
+    )
+    if sequence is not None:
+        wanted = wanted.where(PromotionRow.sequence_id == sequence.id)
+    if version is not None:
+        wanted = wanted.where(PromotionRow.to_version == version)
+    return _records(session, wanted.order_by(PromotionRow.id.desc()), None)
+
+
+def promotion_row(session: Session, identity: int) -> PromotionRow:
+    """The facts of a promotion that must exist. Raises NotFound when there is none."""
+    row = session.get(PromotionRow, identity) if 0 < identity <= LARGEST else None
+    if row is None:
+        raise NotFound("this promotion", "the id of a promotion", "`lori history S` shows them.")
+    return row
+
+
+def promotion_record(session: Session, row: PromotionRow, at: datetime | None = None) -> Promotion:
+    """A promotion and where it stood at a time."""
+    wanted = select(PromotionRow).where(PromotionRow.id == row.id)
+    (record,) = _records(session, wanted, at)
+    return record
+
+
+def interrupted(session: Session, sequence: Sequence) -> PromotionRow | None:
+    """The promotion that began to move its alias and never said how that ended."""
+    begun = _newest(session, sequence, "applying")
+    if begun is None:
+        return None
+    ended = session.scalar(
+        select(EventRow.id)
+        .where(
+            EventRow.promotion_id == begun.promotion_id, EventRow.kind.in_(("applied", "failed"))
+        )
+        .limit(1)
+    )
+    return None if ended is not None else _promotion(begun)
+
+
+def newest_version(session: Session, sequence: Sequence) -> int | None:
+    """The newest filed version."""
+    return session.scalar(
+        select(Version.number)
+        .where(Version.sequence_id == sequence.id, Version.state == "registered")
+        .order_by(Version.number.desc())
+        .limit(1)
+    )
+
+
+def last_drift(session: Session, sequence: Sequence, alias: Alias) -> EventRow | None:
+    """The entry that says an alias was moved behind our back; None if it has been set by us since."""
+    drift = session.scalar(
+        select(EventRow)
+        .where(
+            EventRow.sequence_id == sequence.id, EventRow.alias == alias, EventRow.kind == "drift"
+        )
+        .order_by(EventRow.created.desc(), EventRow.position.desc())
+        .limit(1)
+    )
+    since = serving_entry(session, sequence, alias)
+    if drift is None or (since is not None and since.position > drift.position):
+        return None
+    return drift
+
+
+def alias_of(row: PromotionRow) -> Alias:
+    """The alias a promotion moves."""
+    return cast(Alias, row.alias)
+
+
+def former_champion(session: Session, sequence: Sequence, champion: int) -> int | None:
+    """What served before the champion was promoted; None where nothing did."""
+    done = aliased(EventRow)
+    row = session.scalar(
+        select(PromotionRow)
+        .where(
+            PromotionRow.sequence_id == sequence.id,
+            PromotionRow.alias == "champion",
+            PromotionRow.to_version == champion,
+            PromotionRow.kind == "promote",
+            exists().where(done.promotion_id == PromotionRow.id, done.kind == "applied"),
+        )
+        .order_by(PromotionRow.id.desc())
+        .limit(1)
+    )
+    return None if row is None else row.from_version
+
+
+def was_champion(session: Session, sequence: Sequence, version: int) -> bool:
+    """Whether a version ever served as champion."""
+    done = aliased(EventRow)
+    return (
+        session.scalar(
+            select(PromotionRow.id)
+            .where(
+                PromotionRow.sequence_id == sequence.id,
+                PromotionRow.alias == "champion",
+                PromotionRow.to_version == version,
+                exists().where(done.promotion_id == PromotionRow.id, done.kind == "applied"),
+            )
+            .limit(1)
+        )
+        is not None
+    )
+
+
+def stale_versions(session: Session, sequence: Sequence) -> dict[int, str]:
+    """Versions trained on one that was rolled back and has not been applied again: why, for each.
+
+    A rollback from v to k takes (k, v] back; applying a version brings it, and all it was trained
+    on, into use again. An isolated or separate adapter depends on no other.
+    """
+    rolled = _rolled_back(session, sequence)
+    if not rolled or sequence.adapter.get("protection") == "separate":
+        return {}
+    first = min(rolled)
+    trained_on_it = session.scalars(
+        select(Version)
+        .where(Version.sequence_id == sequence.id, Version.number > first)
+        .order_by(Version.number)
+        .options(joinedload(Version.certificate))
+    )
+    return {
+        row.number: (
+            f"it was trained on version {first}, which was rolled back"
+            f" on {rolled[first]:%Y-%m-%d} and has not served since"
+        )
+        for row in trained_on_it
+        if row.certificate.read not in FIXED_READS
+    }
+
+
+def current_freeze(session: Session, sequence: Sequence, at: datetime) -> Freeze | None:
+    """The freeze in force at a time, or None."""
+    frozen = _newest(session, sequence, "frozen")
+    if frozen is None:
+        return None
+    thawed = _newest(session, sequence, "thawed")
+    until = datetime.fromisoformat(str(frozen.payload["until"]))
+    if until <= at or (thawed is not None and thawed.position > frozen.position):
+        return None
+    return Freeze(
+        sequence=sequence.name, until=until, reason=str(frozen.payload["reason"]), by=frozen.actor
+    )
+
+
+def waivers_of(session: Session, sequence: Sequence) -> tuple[Waiver, ...]:
+    """Every waiver that was asked for, oldest first, those that have expired too."""
+    approved = {
+        row.payload["waiver"]: row.actor for row in _of_kind(session, sequence, "waiver-approved")
+    }
+    return tuple(
+        waiver_record(sequence, row, approved.get(row.id))
+        for row in _of_kind(session, sequence, "waiver-requested")
+    )
+
+
+def waiver_of(session: Session, identity: int) -> Waiver:
+    """One waiver. Raises NotFound when there is none with this id."""
+    row = session.get(EventRow, identity) if 0 < identity <= LARGEST else None
+    if row is None or row.kind != "waiver-requested":
+        raise NotFound("this waiver", "the id of a waiver", "`lori waivers list S` shows them.")
+    owner = session.get_one(Sequence, row.sequence_id)
+    return next(waiver for waiver in waivers_of(session, owner) if waiver.id == identity)
+
+
+def waiver_record(sequence: Sequence, row: EventRow, approved_by: str | None) -> Waiver:
+    """The entry that asked for a waiver, as a record."""
+    return Waiver(
+        id=row.id,
+        sequence=sequence.name,
+        version=cast(int, row.payload["version"]),
+        rule=str(row.payload["rule"]),
+        reason=str(row.payload["reason"]),
+        requested_by=row.actor,
+        approved_by=approved_by,
+        expires=datetime.fromisoformat(str(row.payload["expires"])),
+    )
+
+
+def live_waivers(
+    session: Session, sequence: Sequence, version: int, at: datetime
+) -> tuple[Waiver, ...]:
+    """The waivers of a version that two persons put in force and that have not expired."""
+    return tuple(
+        waiver
+        for waiver in waivers_of(session, sequence)
+        if waiver.version == version and waiver.approved_by is not None and waiver.expires > at
+    )
+
+
+def retired_tasks(session: Session, sequence: Sequence) -> dict[str, datetime]:
+    """Task -> when it was retired."""
+    return {str(row.payload["task"]): row.created for row in _of_kind(session, sequence, "retired")}
+
+
+def confirmed(
+    session: Session,
+    sequence: Sequence,
+    version: int | None = None,
+    at: datetime | None = None,
+) -> tuple[Confirmation, ...]:
+    """What servers said they loaded, oldest first."""
+    wanted = select(ConfirmationRow).where(ConfirmationRow.sequence_id == sequence.id)
+    if version is not None:
+        wanted = wanted.where(ConfirmationRow.number == version)
+    if at is not None:
+        wanted = wanted.where(ConfirmationRow.loaded_at <= at)
+    rows = session.scalars(wanted.order_by(ConfirmationRow.id)).all()
+    known = _known_digests(session, sequence, {row.number for row in rows})
+    return tuple(
+        Confirmation(
+            sequence=sequence.name,
+            version=row.number,
+            task=row.task,
+            read=cast(Read, row.read),
+            digest=row.digest,
+            host=row.host,
+            loaded_at=row.loaded_at,
+            matches=(row.number, row.task, row.read, row.digest) in known,
+        )
+        for row in rows
+    )
+
+
+def _known_digests(
+    session: Session, sequence: Sequence, versions: Iterable[int]
+) -> set[tuple[int, str, str, str]]:
+    rows = session.scalars(
+        select(ExportRow).where(
+            ExportRow.sequence_id == sequence.id, ExportRow.number.in_(sorted(versions))
+        )
+    )
+    return {(row.number, row.task, row.read, row.sha256) for row in rows}
+
+
+def _rolled_back(session: Session, sequence: Sequence) -> dict[int, datetime]:
+    """Version -> when it was rolled back, for those that have not come into use again."""
+    moves = (
+        select(PromotionRow.kind, PromotionRow.from_version, PromotionRow.to_version)
+        .add_columns(EventRow.created)
+        .join(EventRow, EventRow.promotion_id == PromotionRow.id)
+        .where(
+            EventRow.sequence_id == sequence.id,
+            EventRow.alias == "champion",
+            EventRow.kind == "applied",
+            PromotionRow.id >= _first_rollback(sequence).scalar_subquery(),
+        )
+        .order_by(EventRow.position)
+    )
+    rolled: dict[int, datetime] = {}
+    for kind, before, after, when in session.execute(moves):
+        if kind == "rollback" and before is not None:
+            rolled.update(dict.fromkeys(range(after + 1, before + 1), when))
+        rolled = {version: at for version, at in rolled.items() if version > after}
+    return rolled
+
+
+def _first_rollback(sequence: Sequence) -> Select[int]:
+    return (
+        select(PromotionRow.id)
+        .where(
+            PromotionRow.sequence_id == sequence.id,
+            PromotionRow.alias == "champion",
+            PromotionRow.kind == "rollback",
+        )
+        .order_by(PromotionRow.id)
+        .limit(1)
+    )
+
+
+def _records(
+    session: Session, wanted: Select[PromotionRow], at: datetime | None
+) -> tuple[Promotion, ...]:
+    rows = session.scalars(wanted.options(joinedload(PromotionRow.report))).all()
+    told = select(EventRow).where(EventRow.promotion_id.in_([row.id for row in rows]))
+    if at is not None:
+        told = told.where(EventRow.created <= at)
+    events: dict[int, list[EventRow]] = {row.id: [] for row in rows}
+    for event in session.scalars(told.order_by(EventRow.sequence_id, EventRow.position)):
+        assert event.promotion_id is not None
+        events[event.promotion_id].append(event)
+    owners = select(Sequence.id, Sequence.name).where(
+        Sequence.id.in_({row.sequence_id for row in rows})
+    )
+    names = {row.id: row.name for row in session.execute(owners)}
+    return tuple(_record(names[row.sequence_id], row, events[row.id]) for row in reversed(rows))
+
+
+def _record(sequence: str, row: PromotionRow, events: list[EventRow]) -> Promotion:
+    by_kind = {event.kind: event for event in events}
+    ended = by_kind.get("failed") or by_kind.get("rejected")
+    applied = by_kind.get("applied")
+    approved = by_kind.get("approved")
+    return Promotion(
+        id=row.id,
+        sequence=sequence,
+        kind=cast(PromotionKind, row.kind),
+        alias=alias_of(row),
+        from_version=row.from_version,
+        to_version=row.to_version,
+        status=STATES[events[-1].kind] if events else "requested",
+        requested_by=row.requested_by,
+        approved_by=None if approved is None else approved.actor,
+        reason=row.reason,
+        requested_at=row.created,
+        applied_at=None if applied is None else applied.created,
+        report_id=row.report_id,
+        report_sha256=None if row.report is None else row.report.sha256,
+        detail="" if ended is None else str(ended.payload.get("why", "")),
+    )
+
+
+def shown_version(version: int | None) -> str:
+    """What serves, for a person."""
+    if version is None:
+        return "nothing"
+    return "the bare base" if version == BARE_BASE else f"version {version}"
+
+
+def _newest(session: Session, sequence: Sequence, kind: EventKind) -> EventRow | None:
+    return session.scalar(
+        select(EventRow)
+        .where(EventRow.sequence_id == sequence.id, EventRow.kind == kind)
+        .order_by(EventRow.position.desc())
+        .limit(1)
+    )
+
+
+def _of_kind(session: Session, sequence: Sequence, kind: EventKind) -> list[EventRow]:
+    return list(
+        session.scalars(
+            select(EventRow)
+            .where(EventRow.sequence_id == sequence.id, EventRow.kind == kind)
+            .order_by(EventRow.position)
+        )
+    )
+
+
+def _pointed_at(entry: EventRow | None, alias: Alias) -> int | None:
+    if entry is None:
+        return None
+    row = _promotion(entry)
+    return row.from_version if alias == "previous" else row.to_version
+
+
+def _promotion(entry: EventRow) -> PromotionRow:
+    assert entry.promotion is not None, "entries about a promotion name it"
+    return entry.promotion

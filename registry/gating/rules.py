@@ -1,0 +1,92 @@
+"""The rules about facts: is it whole, certified, current, measured, and on the same test sets?"""
+
+from collections.abc import Mapping, Sequence
+
+from registry.decisions import BARE_BASE, GatePolicy, RuleResult
+from registry.gating.evidence import Evidence, Place
+from registry.gating.policy import reach
+from registry.records import CertificateRecord
+
+UNWAIVABLE = ("integrity", "certificate")
+"""What no waiver sets aside: bits that are not those certified stay what they are."""
+
+_SHOWN = 5
+
+
+def integrity(found: Sequence[str]) -> RuleResult:
+    """Everything the version stands on has the digests that were filed (`registry.soundness`)."""
+    return _counted("integrity", list(found), "every file, row and certificate is as it was filed")
+
+
+def certificate(policy: GatePolicy, filed: CertificateRecord, protection: str) -> RuleResult:
+    """The certificate has the level the policy asks, capped at what the read mode can reach."""
+    most = reach(protection, policy.read)
+    asked = min(policy.certificate, most)
+    held = filed.level if filed.read == policy.read else min(filed.level, "G1")
+    capped = f" ({policy.certificate} is asked, {most} is all it can reach)"
+    why = f"{held}; the {policy.read} read must have {asked}{capped if asked < policy.certificate else ''}"
+    if filed.read != policy.read and held < filed.level:
+        why += f"; its {filed.level} is about the {filed.read} read, the one it was trained under"
+    ok = held >= asked
+    return RuleResult(
+        rule="certificate",
+        figure=float(held[1:]),
+        bound=None,
+        limit=float(asked[1:]),
+        ok=ok,
+        verdict="pass" if ok else "fail",
+        why=f"certificate {why}",
+    )
+
+
+def dependency(sequence: str, version: int, stale: Mapping[int, str]) -> RuleResult:
+    """It does not stand on a version that was rolled back."""
+    found = [stale[version]] if version in stale else []
+    return _counted("dependency", found, f"{sequence}/{version} stands on no version rolled back")
+
+
+def cells(evidence: Evidence) -> RuleResult:
+    """Every cell that the policy needs was measured, and its predictions are what they were."""
+    whole = f"{len(evidence.asked)} of {len(evidence.asked)} cells, each with its predictions"
+    return _counted("cells", list(evidence.faults.values()), whole)
+
+
+def test_sets(evidence: Evidence, version: int, champion: int | None) -> RuleResult:
+    """Each task that both know was measured on the same test set."""
+    if champion is None or champion == BARE_BASE:
+        nothing = "no champion" if champion is None else "the bare base serves: no champion"
+        return undefined("test-set", f"{nothing} to have the same test sets as")
+    both = evidence.sequence.tasks[: min(version, champion)]
+    wrong = []
+    for task in both:
+        for place in (Place(version, task), Place(champion, task)):
+            evidence.require(place)
+        mine, theirs = (evidence.cell(Place(k, task)) for k in (version, champion))
+        if mine is None or theirs is None:
+            wrong.append(f"{task} was not measured at both versions")
+        elif mine.test_digest != theirs.test_digest:
+            wrong.append(
+                f"{task}: {mine.test_digest[:12]}, the champion's {theirs.test_digest[:12]}"
+            )
+    return _counted("test-set", wrong, f"the champion's for {len(both)} tasks both know")
+
+
+def undefined(rule: str, why: str) -> RuleResult:
+    """A rule that has no figure here, by construction."""
+    return RuleResult(
+        rule=rule, figure=None, bound=None, limit=None, ok=True, verdict="undefined", why=why
+    )
+
+
+def _counted(rule: str, faults: list[str], whole: str) -> RuleResult:
+    shown = "; ".join(faults[:_SHOWN])
+    more = f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
+    return RuleResult(
+        rule=rule,
+        figure=float(len(faults)),
+        bound=None,
+        limit=0.0,
+        ok=not faults,
+        verdict="fail" if faults else "pass",
+        why=f"{shown}{more}" if faults else whole,
+    )

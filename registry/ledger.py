@@ -1,0 +1,309 @@
+"""A sequence's log of decisions: append-only, each entry holding the hash of the one before.
+
+Its length and last hash are also kept outside the database, in a file of the home folder and in tags
+of the MLflow model, so that rows cut off at the end are missed. Who can rewrite the database *and*
+both anchors can rewrite history; nothing here can find that.
+
+The log may be longer than an anchor (a process died before it wrote one), never shorter.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC
+from pathlib import Path
+from typing import cast
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, joinedload
+
+from lori_core.digests import canonical_json, sha256_json, write_json
+from lori_core.errors import CheckFailed, Unavailable
+from registry import lineage
+from registry.clock import now
+from registry.decision_models import EventRow, PromotionRow
+from registry.decisions import ChainCheck, EventKind, LogEntry
+from registry.home import writable
+from registry.models import Sequence, Version
+from registry.records import Json
+from registry.store import Registry
+
+BEGINNING = "0" * 64
+"""What the first entry follows."""
+
+LENGTH_TAG, HEAD_TAG = "lori.log_length", "lori.log_head"
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """What was once the end of a log, remembered outside the database."""
+
+    place: str
+    """Where it was read, for a person."""
+    length: int
+    head: str
+
+
+def append(
+    session: Session,
+    sequence: Sequence,
+    kind: EventKind,
+    actor: str,
+    payload: Json,
+    promotion: PromotionRow | None = None,
+    *,
+    alias: str | None = None,
+) -> LogEntry:
+    """Add an entry to a sequence's log, in the caller's transaction.
+
+    Its time is never before the time of the entry it follows, whatever the clock says.
+    """
+    last = _last(session, sequence)
+    row = EventRow(
+        sequence_id=sequence.id,
+        position=1 if last is None else last.position + 1,
+        kind=kind,
+        promotion_id=None if promotion is None else promotion.id,
+        alias=alias if promotion is None else promotion.alias,
+        actor=actor,
+        payload=json.loads(canonical_json(payload)),  # as it will be read back
+        created=now() if last is None else max(now(), last.created),
+        previous=BEGINNING if last is None else last.sha256,
+    )
+    row.sha256 = entry_hash(sequence.name, row)
+    session.add(row)
+    session.flush()
+    return log_entry(row)
+
+
+def entries(session: Session, sequence: Sequence) -> tuple[LogEntry, ...]:
+    """A sequence's log from its beginning."""
+    return tuple(log_entry(row) for row in _rows(session, sequence))
+
+
+def entry_hash(sequence: str, row: EventRow) -> str:
+    """The hash of an entry: of everything it says, its place, and the hash it follows."""
+    return sha256_json(
+        {
+            "sequence": sequence,
+            "position": row.position,
+            "kind": row.kind,
+            "promotion": row.promotion_id,
+            "alias": row.alias,
+            "actor": row.actor,
+            "created": row.created.astimezone(UTC).isoformat(timespec="microseconds"),
+            "payload": row.payload,
+            "previous": row.previous,
+        }
+    )
+
+
+def facts_hash(sequence: str, row: PromotionRow, report_sha256: str | None) -> str:
+    """The hash of what a promotion asked for, by whom, why and on which evidence."""
+    return sha256_json(
+        {
+            "sequence": sequence,
+            "kind": row.kind,
+            "alias": row.alias,
+            "from_version": row.from_version,
+            "to_version": row.to_version,
+            "requested_by": row.requested_by,
+            "reason": row.reason,
+            "expected": row.expected,
+            "report": report_sha256,
+            "created": row.created.astimezone(UTC).isoformat(timespec="microseconds"),
+        }
+    )
+
+
+def log_entry(row: EventRow) -> LogEntry:
+    """A row of the log as a record."""
+    return LogEntry(
+        position=row.position,
+        kind=cast(EventKind, row.kind),
+        promotion=row.promotion_id,
+        actor=row.actor,
+        at=row.created,
+        payload=row.payload,
+        previous=row.previous,
+        sha256=row.sha256,
+    )
+
+
+def anchor(registry: Registry, sequence: str) -> None:
+    """Remember outside the database how the log ends now.
+
+    An anchor that the log contradicts is left as it is: it is the evidence.
+    """
+    with registry._database.reading() as session:
+        owner = lineage.known_sequence(session, sequence)
+        last = _last(session, owner)
+        if last is None:
+            return
+        length, head = last.position, last.sha256
+        filed = _is_in_mlflow(session, owner)
+        known = _file_anchor(registry, sequence)
+        if known is None or _holds(session, owner, known):
+            place = _anchor_path(registry, sequence)
+            with writable(place.parent):
+                write_json(place, {"length": length, "head": head})
+        if not filed:
+            return
+        try:
+            tagged = _tag_anchor(registry, sequence)
+            if tagged is None or _holds(session, owner, tagged):
+                tags = {LENGTH_TAG: str(length), HEAD_TAG: head}
+                registry.aliases().set_model_tags(registry.model_name(sequence), tags)
+        except (Unavailable, CheckFailed):
+            return  # MLflow is away or lost the model; what was decided stands, the next tag follows
+
+
+def check(registry: Registry, sequence: str) -> ChainCheck:
+    """Whether a sequence's log, and the facts it tells of, are what they were."""
+    with registry._database.reading() as session:
+        owner = lineage.known_sequence(session, sequence)
+        rows = _rows(session, owner)
+        faults = [*_broken_links(owner.name, rows), *_changed_facts(session, owner, rows)]
+        tagged = _tag_anchor(registry, sequence) if _is_in_mlflow(session, owner) else None
+    anchors = [found for found in (_file_anchor(registry, sequence), tagged) if found]
+    for found in anchors:
+        faults.extend(_anchor_faults(rows, found))
+    if len(rows) > 1 and not anchors:
+        faults.append(
+            f"position {len(rows)}: no anchor outside the database says that the log ends here"
+        )
+    return ChainCheck(
+        ok=not faults,
+        length=len(rows),
+        head=rows[-1].sha256 if rows else BEGINNING,
+        faults=tuple(faults),
+    )
+
+
+def _broken_links(sequence: str, rows: list[EventRow]) -> Iterator[str]:
+    before, position = BEGINNING, 0
+    for row in rows:
+        if row.position == position:
+            yield f"position {position}: there twice"
+        for missing in range(position + 1, row.position):
+            yield f"position {missing}: deleted"
+        follows = row.position == position + 1
+        if entry_hash(sequence, row) != row.sha256:
+            yield f"position {row.position}: edited or moved ({row.kind} by {row.actor})"
+        elif follows and row.previous != before:
+            yield (
+                f"position {position or row.position}: not what position {row.position}"
+                " was written after (edited, moved or replaced)"
+            )
+        before, position = row.sha256, row.position
+
+
+def _changed_facts(session: Session, owner: Sequence, rows: list[EventRow]) -> Iterator[str]:
+    promotions = {
+        row.id: row
+        for row in session.scalars(
+            select(PromotionRow)
+            .where(PromotionRow.sequence_id == owner.id)
+            .options(joinedload(PromotionRow.report))
+        )
+    }
+    asked: set[int | None] = set()
+    for row in rows:
+        where = f"position {row.position}"
+        if row.promotion_id is None:
+            continue
+        promotion = promotions.get(row.promotion_id)
+        if promotion is None:
+            yield f"{where}: promotion {row.promotion_id}, of which it tells, was deleted"
+            continue
+        if row.kind != "requested":
+            continue
+        asked.add(row.promotion_id)
+        report = promotion.report
+        if report is not None and sha256_json(report.document) != report.sha256:
+            yield f"{where}: the gate report of promotion {promotion.id} was edited"
+        facts = facts_hash(owner.name, promotion, None if report is None else report.sha256)
+        if facts != row.payload.get("facts_sha256"):
+            yield f"{where}: the facts of promotion {promotion.id} were edited"
+    for identity in sorted(set(promotions) - asked):
+        yield f"position {len(rows) + 1}: promotion {identity} stands in no entry of the log"
+
+
+def _anchor_faults(rows: list[EventRow], found: Anchor) -> Iterator[str]:
+    there = {row.position: row.sha256 for row in rows}
+    last = max(there, default=0)
+    if last < found.length:
+        span = f"{last + 1}" if last + 1 == found.length else f"{last + 1} to {found.length}"
+        yield f"position {span}: cut off ({found.place} knows {found.length} entries)"
+    elif found.length in there and there[found.length] != found.head:
+        yield f"position {found.length}: not the entry that {found.place} remembers"
+
+
+def _holds(session: Session, owner: Sequence, known: Anchor) -> bool:
+    head = session.scalar(
+        select(EventRow.sha256).where(
+            EventRow.sequence_id == owner.id, EventRow.position == known.length
+        )
+    )
+    return head == known.head
+
+
+def _rows(session: Session, owner: Sequence) -> list[EventRow]:
+    return list(
+        session.scalars(
+            select(EventRow)
+            .where(EventRow.sequence_id == owner.id)
+            .order_by(EventRow.position, EventRow.id)
+        )
+    )
+
+
+def _last(session: Session, owner: Sequence) -> EventRow | None:
+    return session.scalar(
+        select(EventRow)
+        .where(EventRow.sequence_id == owner.id)
+        .order_by(EventRow.position.desc())
+        .limit(1)
+    )
+
+
+def _is_in_mlflow(session: Session, owner: Sequence) -> bool:
+    return (
+        session.scalar(
+            select(Version.id)
+            .where(Version.sequence_id == owner.id, Version.state == "registered")
+            .limit(1)
+        )
+        is not None
+    )
+
+
+def _anchor_path(registry: Registry, sequence: str) -> Path:
+    return registry.settings.home / "anchors" / f"{sequence}.json"
+
+
+def _file_anchor(registry: Registry, sequence: str) -> Anchor | None:
+    place = _anchor_path(registry, sequence)
+    if not place.is_file():
+        return None
+    return _anchor(f"the anchor {place.name}", place.read_text("utf-8"))
+
+
+def _tag_anchor(registry: Registry, sequence: str) -> Anchor | None:
+    tags = registry.aliases().model_tags(registry.model_name(sequence))
+    if LENGTH_TAG not in tags:
+        return None
+    text = f'{{"length": {tags[LENGTH_TAG]}, "head": {json.dumps(tags.get(HEAD_TAG, ""))}}}'
+    return _anchor("the MLflow model's tag", text)
+
+
+def _anchor(place: str, text: str) -> Anchor:
+    """What an anchor says; one that was spoilt agrees with no log, which is what there is to say."""
+    try:
+        said = json.loads(text)
+    except ValueError:
+        return Anchor(place, 1, "")
+    match said:
+        case {"length": int(length), "head": str(head)} if length >= 1:
+            return Anchor(place, length, head)
+    return Anchor(place, 1, "")

@@ -1,0 +1,83 @@
+"""`lori evidence`: one signed folder for an auditor, and the check of one."""
+
+import json
+import shutil
+import stat
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from flows.cli import lori
+from tests.flows.conftest import Lab
+
+BUNDLE = {"bundle.json", "bundle.html", "signature.json"}
+
+
+@pytest.mark.slow
+def test_a_bundle_is_written_signed_and_checked(adopted: Lab) -> None:
+    answer = adopted.lori("evidence", "team/2", "--to", "bundle")
+    assert answer.returncode == 0, answer.stderr
+    folder = adopted.folder / "bundle"
+    assert {path.name for path in folder.iterdir()} == BUNDLE
+    key = adopted.home / "keys" / "evidence.pem"
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    bundle = json.loads((folder / "bundle.json").read_text())
+    assert bundle["subject"]["version"] == 2
+    first, second = bundle["data"]
+    assert (first["license"], first["purpose"]) == ("MIT", "names <colours>")
+    assert second["license"] is None
+    assert set(first["adopted"]) == {"adapter_model.safetensors", "adapter_config.json"}
+    assert first["audit"]["rows"] == {"test": 16}
+    assert bundle["certificate"]["level"] == "G2"
+    assert [(g["guard"], g["under"]) for g in bundle["guards"]] == [("color", "size")]
+    assert bundle["gate"] is not None
+    assert any("Adopted, not trained here: color, size" in line for line in bundle["limits"])
+    page = (folder / "bundle.html").read_text()
+    assert "names &lt;colours&gt;" in page
+    whole = adopted.lori("evidence", "--check", "bundle")
+    assert (whole.returncode, "this home's key" in whole.stdout) == (0, True)
+    (folder / "bundle.html").write_text(page.replace("G2", "G3"))
+    broken = adopted.lori("evidence", "--check", "bundle")
+    assert broken.returncode == 1
+    assert "bundle.html: is not what was signed" in broken.stderr
+    assert broken.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_a_key_of_ones_own_signs_and_is_asked_for(adopted: Lab) -> None:
+    for name in ("mine", "other"):
+        path = adopted.folder / f"{name}.pem"
+        path.write_bytes(
+            Ed25519PrivateKey.generate().private_bytes(
+                Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+            )
+        )
+        path.chmod(0o600)
+    assert adopted.lori("evidence", "team/1", "--to", "b", "--key", "mine.pem").returncode == 0
+    assert not (adopted.home / "keys" / "evidence.pem").exists()
+    mine = adopted.lori("evidence", "--check", "b", "--key", "mine.pem")
+    assert (mine.returncode, "the key given" in mine.stdout) == (0, True)
+    other = adopted.lori("evidence", "--check", "b", "--key", "other.pem")
+    assert (other.returncode, "signed by" in other.stderr) == (1, True)
+    unknown = adopted.lori("evidence", "--check", "b")
+    assert (unknown.returncode, "not this home's" in unknown.stdout) == (0, True)
+
+
+@pytest.mark.parametrize("arguments", [[], ["tiny/1", "--check", "x"]])
+def test_either_a_version_or_a_bundle(arguments: list[str]) -> None:
+    answer = CliRunner().invoke(lori, ["evidence", *arguments])
+    assert (answer.exit_code, answer.stderr.count("\n")) == (2, 1)
+
+
+def test_a_bundle_that_is_none_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LORI_HOME", str(tmp_path / "home"))
+    nowhere = CliRunner().invoke(lori, ["evidence", "--check", str(tmp_path / "x")])
+    assert (nowhere.exit_code, nowhere.stderr.count("\n")) == (2, 1)
+    (tmp_path / "empty").mkdir()
+    empty = CliRunner().invoke(lori, ["evidence", "--check", str(tmp_path / "empty")])
+    assert (empty.exit_code, "signature.json: missing" in empty.stderr) == (1, True)
+    assert not (tmp_path / "home").exists()
+    shutil.rmtree(tmp_path / "empty")

@@ -1,0 +1,49 @@
+"""A new version of a known task must gain over the one it supersedes, on that one's test set."""
+
+from dataclasses import replace
+
+import pytest
+from gate_cases import Lab, right
+
+from lori_core.digests import sha256_json
+
+TEST = sha256_json(["math", "test"])
+
+
+def learned(lab: Lab, old: int, new: int, **changes: str) -> None:
+    """math, then math-2 that supersedes it: so many of 400 rows right."""
+    lab.declare(tasks=("math", "math-2"), guards=())
+    first, second = lab.registry.tasks("assistant")
+    told = {**second.config, "supersedes": "math"}
+    test = {**second.data, "test": TEST, **changes}
+    lab.registry.declare_task("assistant", replace(second, config=told, data=test))
+    assert first.data["test"] == TEST
+    lab.file(2)
+    for version in (1, 2):
+        lab.cell(version, "math", right(old, 400), effective="old")
+    lab.cell(0, "math", right(0, 400))
+    lab.cell(0, "math-2", right(0, 400), test_digest=test["test"])
+    lab.cell(2, "math-2", right(new, 400), test_digest=test["test"])
+
+
+@pytest.mark.parametrize("champion", [None, 1])
+def test_better_than_the_old_one_passes_and_worse_fails(lab: Lab, champion: int | None) -> None:
+    learned(lab, old=200, new=260)
+    found = {rule.rule: rule for rule in lab.judge(2, champion).rules}["learning:math-2"]
+    assert (found.ok, found.verdict) == (True, "pass")
+    assert "gain over math" in found.why
+    assert found.figure == pytest.approx(0.15)
+
+
+def test_worse_than_the_old_one_fails_though_it_learned_much(lab: Lab) -> None:
+    learned(lab, old=260, new=200)
+    found = {rule.rule: rule for rule in lab.judge(2, 1).rules}["learning:math-2"]
+    assert (found.ok, found.verdict) == (False, "fail")
+    assert found.figure == pytest.approx(-0.15)
+
+
+def test_another_test_set_is_no_comparison(lab: Lab) -> None:
+    learned(lab, old=200, new=260, test=sha256_json("others"))
+    found = {rule.rule: rule for rule in lab.judge(2, 1).rules}["learning:math-2"]
+    assert not found.ok
+    assert "different test sets" in found.why
