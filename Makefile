@@ -23,7 +23,7 @@ demo: $(STAMP)  ## learn four small tasks in order; show what one adapter loses 
 	@start=$$(date +%s); $(BIN)/lori demo && echo "the demo took $$(( $$(date +%s) - start )) s"
 
 test: $(STAMP)  ## every test, slow ones too; those on real data need LORI_DATA and LORI_MODELS
-	$(BIN)/python -m pytest -q --durations=25
+	$(BIN)/python -m pytest -q --numprocesses=auto --maxprocesses=4 --dist=loadfile --durations=25
 
 check: $(STAMP)  ## what CI runs
 	$(BIN)/ruff format --check .
@@ -40,7 +40,7 @@ bench: $(STAMP)  ## measure what we claim and rewrite docs/performance.md
 
 soak: $(STAMP)  ## the large sizes, logged in docs/soak.md; goes on where it was broken off
 	$(BIN)/python -m tests.flows.kills --kills 10
-	$(BIN)/python -m tests.registry.soak --processes 12 --each 25 --kills 5 --registrations 100
+	$(BIN)/python -m tests.registry.soak --processes 12 --each 25 --contenders 20 --kills 5 --registrations 100
 	LORI_HOSTILE=2000 $(BIN)/python -m pytest -q tests/registry/test_hostile_stores.py tests/dashboard/test_hostile.py
 
 format: $(STAMP)

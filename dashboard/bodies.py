@@ -8,8 +8,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from lori_core.config import Read
 from lori_core.errors import BadInput
 from lori_core.names import check_name
-from registry.decisions import Role
-from registry.plain import LARGEST, aware_time, plain_text
+from registry.decisions import Expect, Role
+from registry.plain import LARGEST, aware_time, plain_text, whole_number
 
 
 def _reason(value: str) -> str:
@@ -35,12 +35,16 @@ def _time(value: object) -> datetime:
         raise BadInput("this", "a time as ISO 8601 text, like 2026-01-31T12:00:00Z") from error
 
 
+def _expected(value: Expect) -> Expect:
+    return whole_number("the version expected", value) if isinstance(value, int) else value
+
+
 Reason = Annotated[str, AfterValidator(_reason)]
 Name = Annotated[str, AfterValidator(_name)]
 Short = Annotated[str, AfterValidator(_short)]
 Time = Annotated[datetime, BeforeValidator(_time)]
 Number = Annotated[int, Field(ge=0, le=LARGEST)]
-Expect = Number | Literal["none"] | None
+Expected = Annotated[Expect, AfterValidator(_expected)]
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
@@ -62,7 +66,7 @@ class PromoteBody(Body):
     version: Number | None = None
     reason: Reason
     to: Literal["candidate", "champion"] = "champion"
-    expect: Expect = None
+    expect: Expected = None
 
 
 class ReasonBody(Body):
@@ -76,7 +80,7 @@ class RollbackBody(Body):
 
     reason: Reason
     to_version: Number | None = None
-    expect: Expect = None
+    expect: Expected = None
 
 
 class FreezeBody(Body):

@@ -24,7 +24,7 @@ from lori_core.config import (
 )
 from lori_core.errors import BadInput
 from lori_core.metrics import metric_named
-from lori_core.peft_folder import PeftFolder
+from lori_core.peft_folder import PeftFolder, refuse_other_rank
 from lori_core.rows import read_rows, rows_digest
 from lori_core.sequence_file import require_files
 from lori_core.task_rows import labels, load_measured
@@ -242,12 +242,7 @@ def _checked(
 
 def _refuse_other_shape(source: PeftFolder, config: SequenceConfig, name: str) -> None:
     adapter = config.adapter
-    if (source.r, source.lora_alpha) != (adapter.r, adapter.lora_alpha):
-        raise BadInput(
-            f"{source.path}: r {source.r}, lora_alpha {source.lora_alpha:g}",
-            f"r {adapter.r}, lora_alpha {adapter.lora_alpha:g}, as all of {name!r}",
-            "Adopt it into a sequence of its own.",
-        )
+    refuse_other_rank(source, adapter.r, adapter.lora_alpha, repr(name))
     targets = adapter.target_modules
     if more := [each for each in source.targets if each not in targets]:
         raise BadInput(

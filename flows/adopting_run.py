@@ -21,9 +21,10 @@ from flows.stage_process import StageProcess
 from lori_core.peft_folder import read_peft_folder
 from lori_core.sequence_file import sequence_to_json
 from lori_core.task_rows import snapshot_measured
-from registry.desks import acting, opened
+from registry.desks import acting, opened, refuse_unless_allowed
 from registry.home import find_home
 from registry.records import VersionRecord
+from registry.roles import allow
 from registry.store import Registry, open_registry
 
 Facts = dict[str, Any]
@@ -51,10 +52,12 @@ def adopt(ask: Adoption, *, quiet: bool = False) -> Adopted:
     Raises:
         BadInput: it is no plain LoRA, not of this base or this sequence, or its rows are not right;
             nothing was changed.
+        CheckFailed: who acts may not adopt.
     """
     source = read_peft_folder(ask.folder)
     home = find_home()
     with HomeOfARun(home) as place:
+        refuse_unless_allowed(home, "adopt")
         planned = plan_adoption(ask, source, home)
         name, position = planned.plan.name, planned.position
         if planned.filed:
@@ -67,6 +70,7 @@ def adopt(ask: Adoption, *, quiet: bool = False) -> Adopted:
                 adopted = work.adopt(source.labels if named and source.labels else named)
                 place.accept()
                 with open_registry(home) as registry:
+                    allow(acting(registry), "adopt")  # a store on a server was not asked before
                     work.file(registry, adopted)
                     work.decide(registry)
     return Adopted(name, position, ask.task, False, home)

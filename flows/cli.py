@@ -6,6 +6,7 @@ from flows.commands.accounts import accounts
 from flows.commands.adopt import adopt
 from flows.commands.check import check
 from flows.commands.dashboard import dashboard
+from flows.commands.delete import delete
 from flows.commands.demo import demo
 from flows.commands.doctor import doctor
 from flows.commands.evaluate import evaluate
@@ -21,6 +22,7 @@ from flows.commands.predict import predict
 from flows.commands.promote import approve, promote, reject, rollback
 from flows.commands.retire import retire
 from flows.commands.run import run
+from flows.commands.serve_vllm import serve_vllm
 from flows.commands.status import status
 from flows.commands.verify import verify
 from flows.commands.versions import versions
@@ -51,10 +53,10 @@ def lori() -> None:
 SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Learn": (init, check, demo, run, adopt),
     "Look": (status, matrix, evaluate, versions, verify),
-    "Use": (export, merge, predict),
+    "Use": (export, merge, predict, serve_vllm),
     "Decide": (gate, promote, approve, reject, rollback, history, pending, evidence),
     "Hold back": (freeze, thaw, waive, waivers, retire),
-    "Keep": (doctor, dashboard, accounts, webhooks),
+    "Keep": (doctor, delete, dashboard, accounts, webhooks),
 }
 """The commands as `lori --help` shows them."""
 

@@ -4,8 +4,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
-from flows.times import shown
-from registry.decisions import BARE_BASE, Alias, Confirmation, GateReport, Promotion, ServedThen
+from flows.times import json_time, shown
+from registry.decisions import (
+    BARE_BASE,
+    Alias,
+    Confirmation,
+    Freeze,
+    GateReport,
+    Promotion,
+    ServedThen,
+)
 from registry.desks import Opened
 from registry.judged import Answer, last_answers
 
@@ -58,7 +66,7 @@ def standing_json(standing: VersionStanding) -> dict[str, object]:
     decided: dict[str, object] = {"aliases": list(standing.aliases), "stale": standing.stale}
     gate = standing.gate
     if gate is not None:
-        decided["gate"] = {"ok": gate.ok, "report": gate.report, "at": gate.at.isoformat()}
+        decided["gate"] = {"ok": gate.ok, "report": gate.report}
     elif standing.asked:
         decided["gate"] = None
     return decided
@@ -125,6 +133,26 @@ def gate_lines(report: GateReport) -> list[str]:
     ]
 
 
+def freeze_json(frozen: Freeze) -> dict[str, object]:
+    """A freeze in `lori status --json`."""
+    return {"until": json_time(frozen.until), "by": frozen.by, "reason": frozen.reason}
+
+
+def frozen_line(frozen: Freeze) -> str:
+    """Until when nothing is promoted, on whose word."""
+    return (
+        f"{frozen.sequence} is frozen until {shown(frozen.until)} by {frozen.by}: {frozen.reason} "
+        "(nothing is promoted; a rollback still works)"
+    )
+
+
+def verdict_line(report: GateReport) -> str:
+    """What a report comes to, where no rule said no."""
+    waived = [rule.rule for rule in report.rules if rule.waived is not None]
+    note = f", with {', '.join(waived)} waived" if waived else ""
+    return f"{report.sequence}/{report.version} passes the gate{note}"
+
+
 def refused_by(report: GateReport) -> str:
     """The rules that said no, in one line."""
     rules = [f"{rule.rule} ({rule.verdict})" for rule in report.rules if not rule.ok]
@@ -132,7 +160,7 @@ def refused_by(report: GateReport) -> str:
 
 
 def promotion_json(promotion: Promotion) -> dict[str, object]:
-    """One object of `lori history --json`."""
+    """One promotion or rollback, as `lori promote --json` and `lori pending --json` tell it."""
     return {
         "id": promotion.id,
         "kind": promotion.kind,
@@ -143,8 +171,41 @@ def promotion_json(promotion: Promotion) -> dict[str, object]:
         "requested_by": promotion.requested_by,
         "approved_by": promotion.approved_by,
         "reason": promotion.reason,
-        "applied_at": None if promotion.applied_at is None else promotion.applied_at.isoformat(),
+        "applied_at": None if promotion.applied_at is None else json_time(promotion.applied_at),
+        "report_id": promotion.report_id,
+        "report_sha256": promotion.report_sha256,
     }
+
+
+def history_json(promotion: Promotion, confirmed: Iterable[Confirmation]) -> dict[str, object]:
+    """One object of `lori history --json`: with what servers said they loaded of its version."""
+    return {
+        **promotion_json(promotion),
+        "confirmations": [
+            {
+                "host": each.host,
+                "task": each.task,
+                "read": each.read,
+                "digest": each.digest,
+                "matches": each.matches,
+                "loaded_at": json_time(each.loaded_at),
+                "told_at": None if each.told_at is None else json_time(each.told_at),
+            }
+            for each in confirmed
+            if each.version == promotion.to_version
+        ],
+    }
+
+
+def already_line(promotion: Promotion) -> str:
+    """What was asked for is so already, since an earlier promotion."""
+    alias = f"{promotion.sequence}@{promotion.alias}"
+    verb = "serves" if promotion.alias == "champion" else f"is {alias}"
+    return (
+        f"{version_name(promotion.sequence, promotion.to_version)} already {verb}; nothing recorded "
+        f"({promotion.kind} {promotion.id} by {promotion.requested_by}, "
+        f"applied {shown(promotion.applied_at)})"
+    )
 
 
 def promotion_line(promotion: Promotion) -> str:
@@ -208,6 +269,7 @@ def confirmed_lines(confirmed: Iterable[Confirmation], designated: int | None) -
     return [
         f"confirmed: {each.host} loaded {each.sequence}/{each.version} {each.task}, "
         f"{each.read} read, at {shown(each.loaded_at)}"
+        + ("" if each.told_at is None else f" (said so at {shown(each.told_at)})")
         + ("" if each.matches else f"; {each.digest[:16]} is no export of it we know")
         + (
             ""

@@ -87,7 +87,7 @@ def _asked(desk: Decisions, sequence: str, version: int) -> str:
     name = f"{sequence}/{version}"
     if made.status == "applied":
         return f"{sequence}@champion is {name}"
-    return f"{name} waits for a second person: lori approve {made.id}"
+    return f"{name} waits for a second person: lori approve {made.id} --reason TEXT"
 
 
 def _passed(report: GateReport) -> str:

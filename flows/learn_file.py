@@ -12,7 +12,7 @@ from flows.session import declare, declared, learning
 from flows.settings_changed import changed_settings
 from flows.succession import refuse_to_learn_retired
 from lori_core.errors import BadInput, RowsChanged
-from registry.desks import Decisions, acting, opened
+from registry.desks import Decisions, acting, opened, refuse_unless_allowed
 from registry.home import find_home
 from registry.store import Registry, open_registry, registry_exists
 
@@ -22,10 +22,12 @@ def learn_file(file: Path) -> str:
 
     Raises:
         BadInput: something is wrong with the file or what it names; nothing was changed.
+        CheckFailed: who acts may not file.
     """
     home = find_home()
     with HomeOfARun(home) as place:
         plan = read_plan(file, home)
+        refuse_unless_allowed(home, "file")
         done = learned_already(plan, home)
         total = len(plan.config.tasks)
         if done == total:

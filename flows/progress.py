@@ -18,7 +18,14 @@ class Narrator:
     """Tells what is being done. Silent until its first word."""
 
     def __init__(self, *, quiet: bool = False) -> None:
-        self.console = Console(file=sys.stderr, highlight=False, quiet=quiet, soft_wrap=True)
+        self.console = Console(
+            file=sys.stderr,
+            highlight=False,
+            markup=False,
+            emoji=False,
+            quiet=quiet,
+            soft_wrap=True,
+        )
         self._bar: Progress | None = None
         self._row: TaskID | None = None
         self._stage = ""
@@ -30,10 +37,10 @@ class Narrator:
         if self.console.is_terminal and not self.console.quiet:
             self._bar = Progress(
                 SpinnerColumn(),
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 TextColumn("{task.completed:.0f}/{task.total}"),
-                TextColumn("[dim]{task.fields[text]}"),
+                TextColumn("{task.fields[text]}", style="dim", markup=False),
                 TimeElapsedColumn(),
                 console=self.console,
                 transient=True,
@@ -54,7 +61,7 @@ class Narrator:
 
     def say(self, text: str) -> None:
         """One line that stays."""
-        self.console.print(text, markup=False)
+        self.console.print(text)
 
     def begin(self, stage: str) -> None:
         """A stage begins."""

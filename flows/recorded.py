@@ -11,9 +11,8 @@ from lori_core.config import Read, SequenceConfig
 from lori_core.errors import BadInput, NotFound
 from lori_core.names import check_name
 from lori_core.sequence_file import sequence_from_json
-from registry.accounts import owner
 from registry.decisions import BARE_BASE, Alias
-from registry.desks import Decisions, opened
+from registry.desks import Decisions, acting, opened
 from registry.home import find_home
 from registry.plain import LARGEST
 from registry.records import FiledVersion, MatrixCells, SequenceRecord, TaskRecord
@@ -219,7 +218,7 @@ class Recorded:
             BadInput: there is no such version.
         """
         last = len(self.versions)
-        found = asked_version(opened(self.registry, owner()).desk, named)
+        found = asked_version(opened(self.registry, acting(self.registry)).desk, named)
         if found == BARE_BASE and named.alias is not None:
             raise BadInput(f"{named} is the bare base", "a version with an adapter")
         wanted = last if found is None else found

@@ -18,11 +18,12 @@ def print_json(value: object) -> None:
 
 
 def print_table(table: Table) -> None:
-    """A table on stdout, as wide as it needs to be where there is no terminal."""
-    console = Console(file=sys.stdout, highlight=False)
-    if not console.is_terminal:
-        console = Console(file=sys.stdout, highlight=False, width=160)
-    console.print(table)
+    """A table on stdout, as wide as it needs to be where there is no terminal.
+
+    Cells are shown as they are: brackets and colons in a stranger's text are no markup.
+    """
+    width = None if sys.stdout.isatty() else 160
+    Console(file=sys.stdout, highlight=False, markup=False, emoji=False, width=width).print(table)
 
 
 def matrix_table(cells: MatrixCells, *, title: str) -> Table:

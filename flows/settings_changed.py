@@ -10,7 +10,9 @@ from registry.store import Registry
 MEASURED = ("evaluate", "eval_rows", "guards")
 """Settings that decide which cells there are, and on how many rows."""
 
-JUDGED = ("gate", "promotion")
+PROMOTION = "promotion"
+
+JUDGED = ("gate", PROMOTION)
 """Settings that decide about versions and measure nothing."""
 
 
@@ -30,12 +32,24 @@ def changed_settings(registry: Registry, plan: Plan) -> str | None:
     ]
     if not changed:
         return None
-    told = f"{', '.join(changed)} changed: recorded, and the next gate goes by it."
-    if "promotion" in changed:
-        told += " A new `promotion` counts from the next version on."
+    told = " ".join(_since_when(changed))
     filed = [each for each in registry.versions(plan.name) if each.state == "registered"]
     if filed and any(part in changed for part in MEASURED):
         told += f" {_unmeasured(registry, plan, len(filed), 'eval_rows' in changed)}"
+    return told
+
+
+def _since_when(changed: list[str]) -> list[str]:
+    """From when on changed settings count, each in its own sentence."""
+    others = [part for part in changed if part != PROMOTION]
+    told = []
+    if others:
+        told.append(f"{', '.join(others)} changed: recorded, and the next gate goes by it.")
+    if PROMOTION in changed:
+        told.append(
+            "promotion changed: recorded. Whether a second person must approve goes by it from the "
+            "next `lori promote` on; what `lori run` does by itself, from the next version on."
+        )
     return told
 
 

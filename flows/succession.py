@@ -6,8 +6,7 @@ from pathlib import Path
 from flows.plan import Plan
 from flows.recorded import Named, Recorded
 from lori_core.errors import BadInput
-from registry.accounts import owner
-from registry.desks import opened
+from registry.desks import acting, opened
 from registry.store import open_registry, registry_exists
 from registry.succession import serving
 
@@ -29,7 +28,7 @@ def served_at(found: Recorded, named: Named, task: str) -> tuple[int, int]:
 
 def refuse_retired(found: Recorded, task: str) -> None:
     """Raise BadInput for a task that was taken out of service."""
-    since = opened(found.registry, owner()).desk.retired(found.name).get(task)
+    since = opened(found.registry, acting(found.registry)).desk.retired(found.name).get(task)
     if since is None:
         return
     newer = serving(found.tasks, task, len(found.versions))
@@ -47,7 +46,7 @@ def refuse_to_learn_retired(plan: Plan, home: Path, positions: Iterable[int]) ->
     with open_registry(home) as registry:
         if registry.find_sequence(plan.name) is None:
             return
-        retired = opened(registry, owner()).desk.retired(plan.name)
+        retired = opened(registry, acting(registry)).desk.retired(plan.name)
     for position in positions:
         task = plan.config.tasks[position - 1].name
         if task in retired:

@@ -139,7 +139,6 @@ def gate_oddities(config: SequenceConfig, rows: Mapping[str, TaskRows]) -> tuple
         tasks=[task.name for task in config.tasks],
         rows=counts,
         protection=config.adapter.protection,
-        read=config.adapter.read,
     )
 
 

@@ -1,11 +1,16 @@
 """Times as people type them: a moment, or a span from now."""
 
 import re
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from lori_core.errors import BadInput
 
 _SPAN = re.compile(r"([1-9][0-9]{0,3})([mhdw])")
+_SPANS = "A span from now will do: 1 to 9999 of m, h, d or w, such as 90m, 12h, 3d, 2w."
+_ISO = "an ISO 8601 time such as 2026-03-15 or 2026-03-15T09:30:00+01:00"
+_YEARS = (1970, 9998)
+"""Every zone can express them."""
+
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -16,11 +21,25 @@ def parse_time(text: str) -> datetime:
         BadInput: it is none.
     """
     try:
-        return datetime.fromisoformat(text).astimezone()
-    except (ValueError, OverflowError) as error:
-        raise BadInput(
-            f"time {text!r}", "an ISO 8601 time such as 2026-03-15 or 2026-03-15T09:30:00+01:00"
-        ) from error
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise BadInput(f"time {text!r}", _ISO) from error
+    first, last = _YEARS
+    if not first <= found.year <= last:
+        raise BadInput(f"time {text!r}", f"a year from {first} to {last}")
+    return found.astimezone()
+
+
+def parse_past(text: str, now: datetime) -> datetime:
+    """Read a moment that something can be known of.
+
+    Raises:
+        BadInput: it is none, or has not come yet.
+    """
+    when = parse_time(text)
+    if when > now:
+        raise BadInput(f"time {text!r}", f"a time that has come: it is {shown(now)}")
+    return when
 
 
 def parse_until(text: str, now: datetime) -> datetime:
@@ -29,11 +48,20 @@ def parse_until(text: str, now: datetime) -> datetime:
     Raises:
         BadInput: it is neither, or not a time to come.
     """
-    span = _SPAN.fullmatch(text)
-    until = now + timedelta(**{_UNITS[span[2]]: int(span[1])}) if span else parse_time(text)
+    if span := _SPAN.fullmatch(text):
+        return now + timedelta(**{_UNITS[span[2]]: int(span[1])})
+    try:
+        until = parse_time(text)
+    except BadInput as error:
+        raise BadInput(error.what, error.expected, _SPANS) from error
     if until <= now:
-        raise BadInput(f"time {text!r}", "a time to come", "A span such as 12h or 3d will do.")
+        raise BadInput(f"time {text!r}", "a time to come", _SPANS)
     return until
+
+
+def json_time(at: datetime) -> str:
+    """A moment for programs, everywhere alike: UTC, with a Z."""
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def shown(at: datetime | None) -> str:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lori_core.config import AdapterConfig
 from lori_core.errors import BadInput
-from lori_core.peft_folder import PREFIX, WEIGHTS, PeftFolder
+from lori_core.peft_folder import PREFIX, WEIGHTS, PeftFolder, refuse_other_rank
 from lori_core.shared_adapter import TaskAdapter
 from lori_core.tensor_digests import sha256_tensor
 
@@ -81,12 +81,7 @@ def refuse_other_shapes(
     folder: PeftFolder, adapter: AdapterConfig, shapes: Mapping[str, tuple[int, int]]
 ) -> None:
     """Raise BadInput where a folder's LoRA does not fit the sequence's layers."""
-    if (folder.r, folder.lora_alpha) != (adapter.r, adapter.lora_alpha):
-        raise BadInput(
-            f"{folder.path}: r {folder.r}, lora_alpha {folder.lora_alpha:g}",
-            f"r {adapter.r}, lora_alpha {adapter.lora_alpha:g}, as the others of this sequence",
-            "Adopt it into a sequence of its own.",
-        )
+    refuse_other_rank(folder, adapter.r, adapter.lora_alpha, "this sequence")
     for layer, (d_out, d_in) in folder.layers.items():
         if layer not in shapes:
             raise BadInput(

@@ -74,7 +74,7 @@ def read_json_object(folder: Path, name: str) -> dict[str, object] | None:
         return None
     try:
         value: object = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise _not_a_model(folder, f"its {name} is not JSON") from error
     if not isinstance(value, dict):
         raise _not_a_model(folder, f"its {name} is not a JSON object")

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from safetensors import SafetensorError, safe_open
 
 from lori_core.digests import sha256_file
-from lori_core.errors import BadInput
+from lori_core.errors import BadInput, shown
 
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
@@ -95,7 +95,9 @@ def read_peft_folder(path: Path) -> PeftFolder:
     if head and kind != "encoder":
         raise _not_plain(path, f"holds {head[0]}", "lora_A and lora_B of linear layers alone")
     base = config.get("base_model_name_or_path")
-    ours = _json(path / OURS) if (path / OURS).is_file() else {}
+    labels = (_json(path / OURS) if (path / OURS).is_file() else {}).get("labels") or ()
+    if not isinstance(labels, list | tuple):
+        raise _not_plain(path, f"labels in {OURS} is {shown(labels)}", "a list of names")
     return PeftFolder(
         path=path,
         kind=kind,
@@ -104,9 +106,30 @@ def read_peft_folder(path: Path) -> PeftFolder:
         layers=layers,
         head=head,
         base=base if isinstance(base, str) and base else None,
-        labels=tuple(str(each) for each in ours.get("labels") or ()),
+        labels=tuple(str(each) for each in labels),
         digests={name: sha256_file(path / name) for name in (WEIGHTS, CONFIG)},
     )
+
+
+def refuse_other_rank(folder: PeftFolder, r: int, lora_alpha: float, whose: str) -> None:
+    """Raise BadInput where a folder's LoRA is of another rank or alpha than those it goes to."""
+    if (folder.r, folder.lora_alpha) != (r, lora_alpha):
+        raise BadInput(
+            f"{folder.path}: r {folder.r}, lora_alpha {folder.lora_alpha:g}",
+            f"r {r}, lora_alpha {lora_alpha:g}, as all of {whose}",
+            "Adopt it into a sequence of its own.",
+        )
+
+
+def refuse_changed(folder: PeftFolder, digests: Mapping[str, str]) -> None:
+    """Raise BadInput where a folder's files are no longer those of these digests."""
+    for name, digest in digests.items():
+        if sha256_file(folder.path / name) != digest:
+            raise BadInput(
+                f"{folder.path}: {name} was changed while it was adopted",
+                "a folder that nobody writes to",
+                "Run the same command again.",
+            )
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -116,7 +139,7 @@ def _json(path: Path) -> dict[str, Any]:
         raise BadInput(
             f"{path.parent}: has no {path.name}", "the folder of a PEFT adapter", "Check the path."
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BadInput(f"{path}: is not JSON ({error})", "a PEFT adapter's settings") from None
     if not isinstance(value, dict):
         raise BadInput(f"{path}: is no JSON object", "a PEFT adapter's settings")
@@ -138,22 +161,22 @@ def _refuse_pickles(path: Path) -> None:
 
 def _kind(path: Path, config: Mapping[str, Any]) -> Literal["causal", "encoder"] | None:
     if config.get("peft_type") != "LORA":
-        raise _not_plain(path, f"peft_type is {config.get('peft_type')!r}", "LORA")
+        raise _not_plain(path, f"peft_type is {shown(config.get('peft_type'))}", "LORA")
     task = config.get("task_type")
     if task in (None, "CAUSAL_LM"):
         return None if task is None else "causal"
     if task == "SEQ_CLS":
         return "encoder"
-    raise _not_plain(path, f"task_type is {task!r}", "CAUSAL_LM or SEQ_CLS")
+    raise _not_plain(path, f"task_type is {shown(task)}", "CAUSAL_LM or SEQ_CLS")
 
 
 def _number(path: Path, config: Mapping[str, Any], key: str) -> float:
     value = config.get(key)
     whole = key == "r"
     if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
-        raise _not_plain(path, f"{key} is {value!r}", "a number")
+        raise _not_plain(path, f"{key} is {shown(value)}", "a number")
     if not 0 < value < 2**16:
-        raise _not_plain(path, f"{key} is {value!r}", "a number above 0")
+        raise _not_plain(path, f"{key} is {shown(value)}", "a number above 0")
     return float(value)
 
 
@@ -165,15 +188,21 @@ def _refuse_odd(
             what = f"{key} is on" if value is True else f"{key} is {json.dumps(value)[:60]}"
             raise _not_plain(path, f"it has {_NAMED[key]}" if key in _NAMED else what)
     if config.get("bias") not in (None, "none"):
-        raise _not_plain(path, f"it trains biases (bias: {config['bias']})")
+        raise _not_plain(path, f"it trains biases (bias: {shown(config['bias'])})")
     if config.get("init_lora_weights") not in _STARTS:
-        raise _not_plain(path, f"init_lora_weights {config['init_lora_weights']!r} edits the base")
+        start = shown(config["init_lora_weights"])
+        raise _not_plain(path, f"init_lora_weights {start} edits the base")
     for key, one in (("rank_pattern", r), ("alpha_pattern", alpha)):
-        if any(value != one for value in (config.get(key) or {}).values()):
+        pattern = config.get(key) or {}
+        if not isinstance(pattern, dict):
+            raise _not_plain(path, f"{key} is {shown(pattern)}", "a number for each layer's name")
+        if any(value != one for value in pattern.values()):
             raise _not_plain(path, f"{key} gives layers another", "one rank and one alpha")
-    if config.get("modules_to_save") and kind != "encoder":
-        saved = ", ".join(map(str, config["modules_to_save"]))
-        raise _not_plain(path, f"it trains whole modules of the base ({saved})")
+    saved = config.get("modules_to_save") or []
+    if not isinstance(saved, list) or not all(isinstance(each, str) for each in saved):
+        raise _not_plain(path, f"modules_to_save is {shown(saved)}", "a list of names")
+    if saved and kind != "encoder":
+        raise _not_plain(path, f"it trains whole modules of the base ({', '.join(saved)})")
 
 
 def _layers(path: Path, r: int) -> tuple[dict[str, tuple[int, int]], tuple[str, ...]]:

@@ -57,6 +57,7 @@ _RULES = """\
 
 - `sequence` and every task's `name` match `[a-z0-9][a-z0-9._-]{0,63}`; task names differ.
 - `protection: separate` goes with `read: isolated`, `protection: overlap` with `read: cumulative`.
+- `gate.read` is `adapter.read`: a gate judges what serves.
 - `method: lora` needs `protection: separate` and takes no `sparsity`.
 - Under `protection: disjoint` the sum of 1 - `sparsity` over the tasks is at most 1.
 - `gate.certificate` is at most G2 under `isolated` and `inherited`, G1 under `cumulative`, G0 under

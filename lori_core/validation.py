@@ -346,11 +346,11 @@ def _check_gate(config: SequenceConfig, at: str) -> None:
             f"at most {reach}",
             "Leave it out to take that.",
         )
-    if adapter.protection == "separate" and gate.read != "isolated":
+    if gate.read != adapter.read:
         raise BadInput(
-            f"{at}.read is {gate.read!r} under `protection: separate`",
-            "`isolated`",
-            "Separate adapters share nothing that could be inherited.",
+            f"{at}.read is {gate.read!r} but adapters are trained and served with `read: {adapter.read}`",
+            f"`{adapter.read}`",
+            "Leave it out to take that: a gate judges what serves.",
         )
 
 

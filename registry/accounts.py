@@ -54,6 +54,8 @@ class Token:
     created: datetime
     expires: datetime | None
     revoked: datetime | None
+    made_by: str | None = None
+    """Who made it; None where that was not written down yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,8 +98,20 @@ def actor_of(registry: Registry, secret: str) -> Actor:
             raise TokenRefused("expired")
         if found.account.disabled:
             raise TokenRefused("its account is disabled")
-        role = cast(Role, found.account.role)
-        return Actor(name=found.account.name, role=role, account=True)
+        makers = dict.fromkeys((found.account.made_by, found.made_by))
+        return Actor(
+            name=found.account.name,
+            role=cast(Role, found.account.role),
+            account=True,
+            vouched_by=tuple(maker for maker in makers if maker is not None),
+        )
+
+
+def admin_exists(registry: Registry) -> bool:
+    """Whether an admin's account is in use: where none is, nobody could make one."""
+    with registry._database.reading() as session:
+        live = select(AccountRow.id).where(AccountRow.role == "admin", ~AccountRow.disabled)
+        return session.scalar(live.limit(1)) is not None
 
 
 def accounts_exist(registry: Registry) -> bool:
@@ -136,7 +150,12 @@ class Accounts:
             if _find(session, name) is not None:
                 raise CheckFailed("account", f"{name} is taken")
             row = AccountRow(
-                name=name, role=role, password_hash=None, disabled=False, created=now()
+                name=name,
+                role=role,
+                password_hash=None,
+                disabled=False,
+                created=now(),
+                made_by=self.actor.name,
             )
             session.add(row)
             return _account(row)
@@ -198,6 +217,7 @@ class Accounts:
                 created=now(),
                 expires=expires,
                 revoked=None,
+                made_by=self.actor.name,
             )
             session.add(row)
             session.flush()
@@ -252,7 +272,11 @@ def _keep_an_admin(session: Session, row: AccountRow) -> None:
 
 def _account(row: AccountRow) -> Account:
     return Account(
-        name=row.name, role=cast(Role, row.role), created=row.created, disabled=row.disabled
+        name=row.name,
+        role=cast(Role, row.role),
+        created=row.created,
+        disabled=row.disabled,
+        made_by=row.made_by,
     )
 
 
@@ -264,4 +288,5 @@ def _token(row: TokenRow) -> Token:
         created=row.created,
         expires=row.expires,
         revoked=row.revoked,
+        made_by=row.made_by,
     )

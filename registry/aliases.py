@@ -21,6 +21,9 @@ class AliasStore(Protocol):
     def set_alias(self, model_name: str, alias: Alias, model_version: int) -> None:
         """Point an alias at a version; at once, for every reader."""
 
+    def serves(self, model_name: str, model_version: int, model_id: str) -> bool:
+        """Whether a version is there and serves this upload: a name made anew numbers from 1 again."""
+
     def get_alias(self, model_name: str, alias: Alias) -> int | None:
         """The version an alias points at, or None."""
 

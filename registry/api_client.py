@@ -22,6 +22,10 @@ SECONDS = httpx.Timeout(120.0, connect=10.0)
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
+_REFUSED = re.compile(r"token \((.*?)\): expected .*")
+"""What a server says of a token (`registry.accounts.TokenRefused`)."""
+
+
 class RefusedThere(BadInput):
     """What the registry's server refused, in its own sentence."""
 
@@ -137,7 +141,7 @@ class ApiClient:
                 return TokenRefused(
                     f"none is set for {self.place}"
                     if self._token is None
-                    else f"{self.place} does not take it: {line}"
+                    else f"{self.place} does not take it: {_why(line)}"
                 )
             case 403 | 409:
                 check, _, finding = line.partition(": ")
@@ -152,3 +156,9 @@ class ApiClient:
                     "a server that is well",
                     "Its log says more.",
                 )
+
+
+def _why(line: str) -> str:
+    """Why a server takes no token: its sentence without what ours says again."""
+    found = _REFUSED.fullmatch(line)
+    return line if found is None else found[1]

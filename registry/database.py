@@ -13,13 +13,14 @@ from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool, Pool
 
 from lori_core.errors import BadInput, LoriError, Unavailable
 from registry.home import file_lock, says_unwritable, unwritable, writable
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest schema this code knows (a test holds it to alembic's own head)."""
 
 VERSION_TABLE = "alembic_version_lori"
@@ -48,6 +49,7 @@ class Database:
         try:
             self.url: URL = make_url(url)
             self.engine: Engine = _engine(self.url)
+            self._locks = self.engine if self.is_sqlite else _engine(self.url, NullPool)
         except ArgumentError as error:
             raise BadInput("LORI_REGISTRY_URL", "a database URL", str(error)) from error
         except ModuleNotFoundError as error:
@@ -87,7 +89,9 @@ class Database:
             with file_lock(Path(f"{self.place}.locks") / f"{name}.lock"):
                 yield
             return
-        with self.told(), self.engine.connect() as connection:
+        # Who waits holds a connection of its own: out of the pool, enough that wait would leave none
+        # to who holds the lock.
+        with self.told(), self._locks.connect() as connection:
             connection = connection.execution_options(isolation_level="AUTOCOMMIT")
             connection.execute(text("SELECT pg_advisory_lock(hashtext(:name))"), {"name": name})
             try:
@@ -122,6 +126,12 @@ class Database:
         """Turn a store that cannot be reached or written into one line; our bugs keep their traceback."""
         try:
             yield
+        except PoolTimeout as error:
+            raise Unavailable(
+                f"{self.place} (every connection of this process is in use)",
+                "a free connection",
+                "Ask again in a moment.",
+            ) from error
         except DatabaseError as error:
             if told := self._told(error):
                 raise told from error
@@ -193,9 +203,11 @@ def _holds_something(path: Path) -> bool:
         return False
 
 
-def _engine(url: URL) -> Engine:
+def _engine(url: URL, pool: type[Pool] | None = None) -> Engine:
     if url.get_backend_name() != "sqlite":
-        engine = create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 10})
+        engine = create_engine(
+            url, pool_pre_ping=True, poolclass=pool, connect_args={"connect_timeout": 10}
+        )
         event.listen(engine, "begin", _begin_postgresql)
         return engine
     engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})

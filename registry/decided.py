@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, aliased, joinedload
 
 from lori_core.config import Read
 from lori_core.errors import NotFound
-from registry.decision_models import ConfirmationRow, EventRow, ExportRow, PromotionRow
+from registry.decision_models import ConfirmationRow, EventRow, ExportRow, PromotionRow, ReportRow
 from registry.decisions import (
     BARE_BASE,
     Alias,
@@ -25,7 +25,7 @@ from registry.decisions import (
     ServedThen,
     Waiver,
 )
-from registry.models import Sequence, Version
+from registry.models import Certificate, Sequence, Version
 from registry.plain import LARGEST
 
 STATES: Mapping[str, PromotionState] = {
@@ -96,12 +96,16 @@ def promotions(
 
 
 def waiting(
-    session: Session, sequence: Sequence | None, version: int | None = None
+    session: Session,
+    sequence: Sequence | None,
+    version: int | None = None,
+    aliases: Iterable[Alias] = ("champion", "candidate"),
 ) -> tuple[Promotion, ...]:
     """Requests that wait for a second person, oldest first; of every sequence if none is named."""
     answer = aliased(EventRow)
     wanted = select(PromotionRow).where(
-        ~exists().where(answer.promotion_id == PromotionRow.id, answer.kind != "requested")
+        PromotionRow.alias.in_(tuple(aliases)),
+        ~exists().where(answer.promotion_id == PromotionRow.id, answer.kind != "requested"),
     )
     if sequence is not None:
         wanted = wanted.where(PromotionRow.sequence_id == sequence.id)
@@ -138,6 +142,18 @@ def interrupted(session: Session, sequence: Sequence) -> PromotionRow | None:
         .limit(1)
     )
     return None if ended is not None else _promotion(begun)
+
+
+def newest_step(session: Session, promotion: PromotionRow) -> str:
+    """The kind of the newest entry about a promotion: where it stands now."""
+    found = session.scalar(
+        select(EventRow.kind)
+        .where(EventRow.promotion_id == promotion.id)
+        .order_by(EventRow.position.desc())
+        .limit(1)
+    )
+    assert found is not None, "a promotion is written with its first entry"
+    return found
 
 
 def newest_version(session: Session, sequence: Sequence) -> int | None:
@@ -207,43 +223,64 @@ def was_champion(session: Session, sequence: Sequence, version: int) -> bool:
     )
 
 
-def stale_versions(session: Session, sequence: Sequence) -> dict[int, str]:
+def stale_versions(
+    session: Session, sequence: Sequence, version: int | None = None
+) -> dict[int, str]:
     """Versions trained on one that was rolled back and has not been applied again: why, for each.
 
     A rollback from v to k takes (k, v] back; applying a version brings it, and all it was trained
     on, into use again. An isolated or separate adapter depends on no other.
+
+    Args:
+        session: to read with.
+        sequence: whose.
+        version: look at this one alone.
     """
-    rolled = _rolled_back(session, sequence)
-    if not rolled or sequence.adapter.get("protection") == "separate":
+    if sequence.adapter.get("protection") == "separate":
         return {}
-    first = min(rolled)
-    trained_on_it = session.scalars(
-        select(Version)
-        .where(Version.sequence_id == sequence.id, Version.number > first)
-        .order_by(Version.number)
-        .options(joinedload(Version.certificate))
-    )
-    return {
-        row.number: (
-            f"it was trained on version {first}, which was rolled back"
-            f" on {rolled[first]:%Y-%m-%d} and has not served since"
+    rolled = _first_rolled_back(session, sequence)
+    if rolled is None:
+        return {}
+    first, when = rolled
+    trained_on_it = (
+        select(Version.number)
+        .join(Certificate, Certificate.id == Version.certificate_id)
+        .where(
+            Version.sequence_id == sequence.id,
+            Version.number > first,
+            Certificate.read.not_in(FIXED_READS),
         )
-        for row in trained_on_it
-        if row.certificate.read not in FIXED_READS
-    }
+        .order_by(Version.number)
+    )
+    if version is not None:
+        trained_on_it = trained_on_it.where(Version.number == version)
+    why = (
+        f"it was trained on version {first}, which was rolled back on {when:%Y-%m-%d} and has not"
+        " served since"
+    )
+    return dict.fromkeys(session.scalars(trained_on_it), why)
 
 
 def current_freeze(session: Session, sequence: Sequence, at: datetime) -> Freeze | None:
-    """The freeze in force at a time, or None."""
-    frozen = _newest(session, sequence, "frozen")
-    if frozen is None:
-        return None
+    """The freeze in force at a time, or None: of those since the last thaw, the one that lasts longest.
+
+    Who freezes again may make a freeze longer; to end it early is to thaw.
+    """
     thawed = _newest(session, sequence, "thawed")
-    until = datetime.fromisoformat(str(frozen.payload["until"]))
-    if until <= at or (thawed is not None and thawed.position > frozen.position):
-        return None
+    wanted = select(EventRow).where(
+        EventRow.sequence_id == sequence.id,
+        EventRow.kind == "frozen",
+        EventRow.position > (0 if thawed is None else thawed.position),
+    )
+    frozen = [_freeze(sequence, row) for row in session.scalars(wanted)]
+    longest = max(frozen, key=lambda each: each.until, default=None)
+    return None if longest is None or longest.until <= at else longest
+
+
+def _freeze(sequence: Sequence, row: EventRow) -> Freeze:
+    until = datetime.fromisoformat(str(row.payload["until"]))
     return Freeze(
-        sequence=sequence.name, until=until, reason=str(frozen.payload["reason"]), by=frozen.actor
+        sequence=sequence.name, until=until, reason=str(row.payload["reason"]), by=row.actor
     )
 
 
@@ -303,12 +340,12 @@ def confirmed(
     version: int | None = None,
     at: datetime | None = None,
 ) -> tuple[Confirmation, ...]:
-    """What servers said they loaded, oldest first."""
+    """What servers said they loaded, oldest first; of a time, what they had loaded and said by then."""
     wanted = select(ConfirmationRow).where(ConfirmationRow.sequence_id == sequence.id)
     if version is not None:
         wanted = wanted.where(ConfirmationRow.number == version)
     if at is not None:
-        wanted = wanted.where(ConfirmationRow.loaded_at <= at)
+        wanted = wanted.where(ConfirmationRow.loaded_at <= at, ConfirmationRow.created <= at)
     rows = session.scalars(wanted.order_by(ConfirmationRow.id)).all()
     known = _known_digests(session, sequence, {row.number for row in rows})
     return tuple(
@@ -320,6 +357,7 @@ def confirmed(
             digest=row.digest,
             host=row.host,
             loaded_at=row.loaded_at,
+            told_at=row.created,
             matches=(row.number, row.task, row.read, row.digest) in known,
         )
         for row in rows
@@ -337,45 +375,55 @@ def _known_digests(
     return {(row.number, row.task, row.read, row.sha256) for row in rows}
 
 
-def _rolled_back(session: Session, sequence: Sequence) -> dict[int, datetime]:
-    """Version -> when it was rolled back, for those that have not come into use again."""
-    moves = (
-        select(PromotionRow.kind, PromotionRow.from_version, PromotionRow.to_version)
-        .add_columns(EventRow.created)
-        .join(EventRow, EventRow.promotion_id == PromotionRow.id)
+def _first_rolled_back(session: Session, sequence: Sequence) -> tuple[int, datetime] | None:
+    """The lowest version that was rolled back and has not come into use again, and since when.
+
+    Only a rollback from above what serves can have left anything; what was applied after it, at its
+    highest, says how much is in use again.
+    """
+    champion = serving(session, sequence, "champion")
+    if champion is None:
+        return None
+    done, later, move = aliased(EventRow), aliased(EventRow), aliased(PromotionRow)
+    again = (
+        select(move.to_version)
+        .join(later, later.promotion_id == move.id)
         .where(
-            EventRow.sequence_id == sequence.id,
-            EventRow.alias == "champion",
-            EventRow.kind == "applied",
-            PromotionRow.id >= _first_rollback(sequence).scalar_subquery(),
+            move.sequence_id == sequence.id,
+            move.alias == "champion",
+            later.kind == "applied",
+            later.position >= done.position,
         )
-        .order_by(EventRow.position)
+        .order_by(move.to_version.desc())
+        .limit(1)
+        .correlate(done)
+        .scalar_subquery()
     )
-    rolled: dict[int, datetime] = {}
-    for kind, before, after, when in session.execute(moves):
-        if kind == "rollback" and before is not None:
-            rolled.update(dict.fromkeys(range(after + 1, before + 1), when))
-        rolled = {version: at for version, at in rolled.items() if version > after}
-    return rolled
-
-
-def _first_rollback(sequence: Sequence) -> Select[int]:
-    return (
-        select(PromotionRow.id)
+    left = (
+        select(again, PromotionRow.from_version, done.created)
+        .join(done, done.promotion_id == PromotionRow.id)
         .where(
             PromotionRow.sequence_id == sequence.id,
             PromotionRow.alias == "champion",
             PromotionRow.kind == "rollback",
+            PromotionRow.from_version > champion,
+            done.kind == "applied",
+            PromotionRow.from_version > again,
         )
-        .order_by(PromotionRow.id)
-        .limit(1)
+        .order_by(done.position)
     )
+    ranges = [(used + 1, before, when) for used, before, when in session.execute(left)]
+    if not ranges:
+        return None
+    first = min(start for start, _, _ in ranges)
+    return first, [when for start, end, when in ranges if start <= first <= end][-1]
 
 
 def _records(
     session: Session, wanted: Select[PromotionRow], at: datetime | None
 ) -> tuple[Promotion, ...]:
-    rows = session.scalars(wanted.options(joinedload(PromotionRow.report))).all()
+    digest = joinedload(PromotionRow.report).load_only(ReportRow.sha256)
+    rows = session.scalars(wanted.options(digest)).all()
     told = select(EventRow).where(EventRow.promotion_id.in_([row.id for row in rows]))
     if at is not None:
         told = told.where(EventRow.created <= at)

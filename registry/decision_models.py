@@ -14,6 +14,7 @@ from registry.tables import NAME, SHA, JsonDict, Table
 IMMUTABLE = (
     "gate_policies",
     "gate_reports",
+    "gate_test_uses",
     "promotions",
     "promotion_events",
     "confirmations",
@@ -59,6 +60,17 @@ class ReportRow(Table):
     created_by: Mapped[str] = mapped_column(String(128))
 
     policy: Mapped[PolicyRow] = relationship()
+
+
+class UseRow(Table):
+    """A test set that helped to decide a report: what its uses are counted by."""
+
+    __tablename__ = "gate_test_uses"
+    __table_args__ = (UniqueConstraint("report_id", "digest"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    report_id: Mapped[int] = mapped_column(ForeignKey("gate_reports.id"))
+    digest: Mapped[str] = mapped_column(String(128), index=True)
 
 
 class PromotionRow(Table):
@@ -209,9 +221,11 @@ class AccountRow(Table):
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(NAME, unique=True)
     role: Mapped[str] = mapped_column(String(16))
+    # Nobody reads it yet: local users of the dashboard's pages will sign in by it.
     password_hash: Mapped[str | None] = mapped_column(String(256))
     disabled: Mapped[bool]
     created: Mapped[datetime]
+    made_by: Mapped[str | None] = mapped_column(String(128))  # None: made before 0003
 
     tokens: Mapped[list["TokenRow"]] = relationship(
         order_by="TokenRow.id", back_populates="account"
@@ -230,5 +244,6 @@ class TokenRow(Table):
     created: Mapped[datetime]
     expires: Mapped[datetime | None]
     revoked: Mapped[datetime | None]
+    made_by: Mapped[str | None] = mapped_column(String(128))  # None: made before 0003
 
     account: Mapped[AccountRow] = relationship(back_populates="tokens")

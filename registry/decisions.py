@@ -18,8 +18,10 @@ PromotionKind = Literal["promote", "rollback"]
 PromotionState = Literal["requested", "approved", "rejected", "applying", "applied", "failed"]
 EventKind = Literal[
     "requested", "approved", "rejected", "applying", "applied", "failed",
-    "drift", "frozen", "thawed", "waiver-requested", "waiver-approved", "retired",
+    "drift", "frozen", "thawed", "waiver-requested", "waiver-approved", "retired", "deleted",
 ]  # fmt: skip
+Expect = int | Literal["none"] | None
+"""The version that must serve now; `none` is nothing, None does not ask."""
 BARE_BASE = 0
 """As a version: the base without any adapter."""
 
@@ -33,6 +35,9 @@ class Actor:
     account: bool
     """True for an account of the registry. False: the OS user on the embedded default, owner with
     every role, who can never be the second person."""
+    vouched_by: tuple[str, ...] = ()
+    """Who made his account and the token he acts with: they could be him, and so he is no second
+    person to them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +96,7 @@ class GateReport:
     test_uses: Mapping[str, int] = field(default_factory=dict)
     """Task -> how often its test set was used for a decision, this one included."""
     tests: Mapping[str, str] = field(default_factory=dict)
-    """Task -> digest of its test set."""
+    """Task -> digest of its test set, where its rows were compared; equal by digest is no use of it."""
     evidence: Mapping[str, str] = field(default_factory=dict)
     """Place of a cell that was used (`R[2, math]`, `safety under math at version 2`) -> its key."""
     id: int | None = None
@@ -164,6 +169,8 @@ class Confirmation:
     loaded_at: datetime
     matches: bool
     """Whether the digest is that of an export of this version we know."""
+    told_at: datetime | None = None
+    """When it said so, by our clock: `loaded_at` is by its own word."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,3 +235,5 @@ class Account:
     role: Role
     created: datetime
     disabled: bool = False
+    made_by: str | None = None
+    """Who made it; None where that was not written down yet."""

@@ -7,20 +7,30 @@ is a store of our own (`registry.settings`). Both sides have the same methods, h
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 from lori_core.config import Read
 from lori_core.errors import BadInput
-from registry.accounts import TOKEN_VARIABLE, Accounts, Issued, Token, actor_of, owner
+from registry.accounts import (
+    TOKEN_VARIABLE,
+    Accounts,
+    Issued,
+    Token,
+    TokenRefused,
+    accounts_exist,
+    actor_of,
+    owner,
+)
 from registry.decisions import (
     Account,
     Actor,
     Alias,
     ChainCheck,
     Confirmation,
+    Expect,
     Freeze,
     GateReport,
     LogEntry,
@@ -40,11 +50,10 @@ from registry.records import (
     StageRun,
     TaskRecord,
 )
-from registry.settings import registry_server
+from registry.roles import Action, allow
+from registry.settings import registry_server, sqlite_url
 from registry.store import Registry, open_registry, registry_exists
 from registry.webhooks import Webhooks
-
-Expect = int | Literal["none"] | None
 
 
 class Decisions(Protocol):
@@ -251,8 +260,7 @@ class Opened:
 def open_desk(home: Path | None = None) -> Iterator[Opened]:
     """Open the desk that the environment names.
 
-    Here, the OS user acts, or the account of `LORI_TOKEN` where that is set. At a server, the account
-    of `LORI_TOKEN` acts.
+    Here acts who `acting` says. At a server, the account of `LORI_TOKEN` acts.
 
     Args:
         home: the home folder of a local registry; None finds it. It must be there already.
@@ -281,11 +289,34 @@ def open_desk(home: Path | None = None) -> Iterator[Opened]:
 def acting(registry: Registry) -> Actor:
     """Who acts here: the account of `LORI_TOKEN` where that is set, else the OS user.
 
+    The OS user is owner where the store is the home's own file and there is no account yet. Anywhere
+    else he reads: who can open the store could that anyhow, and every other role takes a token.
+
     Raises:
         BadInput: the token is refused.
     """
-    token = os.environ.get(TOKEN_VARIABLE) or None
-    return owner() if token is None else actor_of(registry, token)
+    if token := os.environ.get(TOKEN_VARIABLE):
+        return actor_of(registry, token)
+    settings = registry.settings
+    own = settings.registry_url == sqlite_url(settings.home / "registry.db")
+    if own and not accounts_exist(registry):
+        return owner()
+    return replace(owner(), role="viewer")
+
+
+def refuse_unless_allowed(home: Path, action: Action) -> None:
+    """Return if who acts at a home may do this; a home that is not there yet is his own.
+
+    Raises:
+        BadInput: the token is refused.
+        CheckFailed: the role may not, or there is no token.
+    """
+    if not (home.is_dir() and registry_exists(home)):
+        if os.environ.get(TOKEN_VARIABLE):
+            raise TokenRefused("there is no account in a registry that is not there yet")
+        return
+    with open_registry(home) as registry:
+        allow(acting(registry), action)
 
 
 def opened(registry: Registry, actor: Actor) -> Opened:

@@ -4,11 +4,14 @@ Our rows are the truth for who and what; the files are true where their digests 
 made to fit. Nothing is mended but under the lock that its makers hold, after looking once more.
 """
 
+import stat
 from collections.abc import Callable
 from dataclasses import replace
 
 from lori_core.errors import CheckFailed, DigestMismatch
 from registry.decisions import Finding
+from registry.outbox import webhooks
+from registry.settings import sqlite_url
 from registry.store import Registry
 from registry.troubles import troubles
 
@@ -22,9 +25,10 @@ def examine(registry: Registry) -> tuple[Finding, ...]:
     Raises:
         Unavailable: the store or MLflow does not answer.
     """
-    return tuple(
+    of_sequences = (
         trouble.finding for name in registry.sequences() for trouble in troubles(registry, name)
     )
+    return (*_open_home(registry), *of_sequences)
 
 
 def repair(registry: Registry, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
@@ -66,7 +70,25 @@ def _mend(registry: Registry, name: str, given: set[tuple[str, str]]) -> None:
         _tried(mend)  # these take the lock of promotions first, then that of filing
 
 
-def _tried(mend: Callable[[], None]) -> None:
+def _open_home(registry: Registry) -> tuple[Finding, ...]:
+    """Whether others on this machine can read the secrets of webhooks."""
+    home = registry.settings.home
+    kept_here = registry.settings.registry_url == sqlite_url(home / "registry.db")
+    mode = stat.S_IMODE(home.stat().st_mode)
+    if not (kept_here and mode & 0o077 and webhooks(registry)):
+        return ()
+    return (
+        Finding(
+            what="open-home",
+            where=str(home),
+            detail=f"mode {mode:04o} lets others read registry.db, with the secrets of webhooks",
+            mendable=False,
+            remedy=f"chmod 700 {home}, and give each webhook a new secret if it was so for long.",
+        ),
+    )
+
+
+def _tried(mend: Callable[[], object]) -> None:
     try:
         mend()
     except (CheckFailed, DigestMismatch):

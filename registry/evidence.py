@@ -17,7 +17,7 @@ from lori_core.config import Read
 from lori_core.forgetting import ScoreMatrix
 from registry import decided, ledger, lineage
 from registry.clock import now
-from registry.decision_models import PromotionRow, ReportRow
+from registry.decision_models import EventRow, PromotionRow, ReportRow
 from registry.decisions import Alias, ChainCheck, Confirmation, LogEntry, Promotion
 from registry.evidence_words import covered, limits
 from registry.models import Sequence
@@ -234,17 +234,19 @@ def _guards(cells: tuple[Cell, ...], number: int, read: Read) -> list[Document]:
 
 
 def _gate(session: Session, owner: Sequence, number: int) -> Document | None:
-    """The report a promotion of this version stands on, else the newest recorded; None: never judged."""
+    """The report on which this version came to serve, else the newest recorded; None: never judged."""
     wanted = select(ReportRow).where(ReportRow.sequence_id == owner.id, ReportRow.number == number)
     promoted = session.scalar(
         select(PromotionRow)
+        .join(EventRow, EventRow.promotion_id == PromotionRow.id)
         .where(
+            EventRow.kind == "applied",
             PromotionRow.sequence_id == owner.id,
             PromotionRow.to_version == number,
             PromotionRow.alias == "champion",
             PromotionRow.report_id.is_not(None),
         )
-        .order_by(PromotionRow.id.desc())
+        .order_by(EventRow.position.desc())
         .limit(1)
     )
     row = (
@@ -262,7 +264,7 @@ def _gate(session: Session, owner: Sequence, number: int) -> Document | None:
         "created_by": row.created_by,
         "policy_version": row.policy.version,
         "policy": dict(row.policy.document),
-        "test_uses": dict(row.tests),
+        "test_uses": row.document["test_uses"],
         "report": dict(row.document),
     }
 

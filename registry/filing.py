@@ -103,8 +103,8 @@ class Clerk:
     ) -> tuple[Filing, FiledVersion]:
         with self.database.writing() as session:
             owner = lineage.known_sequence(session, record.sequence)
-            key = _key(owner, record)
-            manifest = _manifest(owner, record, key, files)
+            key = _key(session, owner, record)
+            manifest = _manifest(session, owner, record, key, files)
             row = session.scalar(
                 select(Version).where(
                     Version.sequence_id == owner.id, Version.number == record.version
@@ -177,8 +177,8 @@ class Clerk:
 
     def _cell_metrics(self, record: VersionRecord) -> dict[str, float]:
         with self.database.reading() as session:
-            cells = lineage.cells_of(session, record.sequence)
-        return {_metric(cell): cell.value for cell in cells if cell.version == record.version}
+            cells = lineage.cells_of(session, record.sequence, version=record.version)
+        return {_metric(cell): cell.value for cell in cells}
 
 
 def filing_of(row: Version, settings: Settings, params: Mapping[str, str]) -> Filing:
@@ -206,7 +206,7 @@ def _metric(cell: Cell) -> str:
     return f"guard/{cell.read}/{cell.task}/under/{cell.adapter_of}"
 
 
-def _key(owner: Sequence, record: VersionRecord) -> str:
+def _key(session: Session, owner: Sequence, record: VersionRecord) -> str:
     """The digest of everything that determines the adapter: base, settings, tasks so far."""
     tasks = [task for task in owner.tasks if task.position <= record.version]
     here = next((task for task in tasks if task.position == record.version), None)
@@ -219,7 +219,10 @@ def _key(owner: Sequence, record: VersionRecord) -> str:
             "Declare the task before its version is filed.",
         )
     if record.version > 1:
-        filed = {version.number for version in owner.versions if version.state == "registered"}
+        of_owner = Version.sequence_id == owner.id
+        filed = set(
+            session.scalars(select(Version.number).where(of_owner, Version.state == "registered"))
+        )
         for earlier in range(1, record.version):
             if earlier not in filed:
                 raise BadInput(
@@ -237,7 +240,11 @@ def _key(owner: Sequence, record: VersionRecord) -> str:
 
 
 def _manifest(
-    owner: Sequence, record: VersionRecord, key: str, files: tuple[StoredFile, ...]
+    session: Session,
+    owner: Sequence,
+    record: VersionRecord,
+    key: str,
+    files: tuple[StoredFile, ...],
 ) -> JsonDict:
     return {
         "schema": MANIFEST_SCHEMA,
@@ -247,7 +254,7 @@ def _manifest(
         "task": record.task,
         "read": record.certificate.read,
         "max_length": _max_length(owner, record.version),
-        "parent": _parent(owner, record.version),
+        "parent": _parent(session, owner, record.version),
         "base": {"digest": owner.base_digest, "path": owner.base_path, **owner.base},
         "adapter_sha256": record.adapter_sha256,
         "mask_sha256": record.mask.sha256,
@@ -256,10 +263,13 @@ def _manifest(
     }
 
 
-def _parent(owner: Sequence, number: int) -> str | None:
+def _parent(session: Session, owner: Sequence, number: int) -> str | None:
     """The manifest of the version before, which names the one before it: what tasks read of them."""
-    before = next((row for row in owner.versions if row.number == number - 1), None)
-    return None if before is None else before.adapter.manifest_sha256
+    return session.scalar(
+        select(Adapter.manifest_sha256)
+        .join(Version, Version.adapter_id == Adapter.id)
+        .where(Version.sequence_id == owner.id, Version.number == number - 1)
+    )
 
 
 def _max_length(owner: Sequence, position: int) -> int | None:

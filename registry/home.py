@@ -52,11 +52,13 @@ def find_home(start: Path | None = None) -> Path:
 def prepare_home(home: Path) -> Path:
     """Make the home folder if it is missing, and make sure that it can be written.
 
+    One that we make is its user's alone: the store holds the webhooks' secrets.
+
     Raises:
         Unavailable: it cannot be made or written (beneath a file, read-only, full).
     """
     with writable(home):
-        home.mkdir(parents=True, exist_ok=True)
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
         probe = home / f".writable-{os.getpid()}"
         probe.write_bytes(b"lori")
         probe.unlink()

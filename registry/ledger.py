@@ -21,7 +21,7 @@ from lori_core.digests import canonical_json, sha256_json, write_json
 from lori_core.errors import CheckFailed, Unavailable
 from registry import lineage
 from registry.clock import now
-from registry.decision_models import EventRow, PromotionRow
+from registry.decision_models import EventRow, PromotionRow, ReportRow
 from registry.decisions import ChainCheck, EventKind, LogEntry
 from registry.home import writable
 from registry.models import Sequence, Version
@@ -30,6 +30,9 @@ from registry.store import Registry
 
 BEGINNING = "0" * 64
 """What the first entry follows."""
+
+_FIRST_MOVE = ("requested", "applying", "applied")
+"""Entries that are anchored together, when the alias is set."""
 
 LENGTH_TAG, HEAD_TAG = "lori.log_length", "lori.log_head"
 
@@ -160,15 +163,20 @@ def anchor(registry: Registry, sequence: str) -> None:
 
 def check(registry: Registry, sequence: str) -> ChainCheck:
     """Whether a sequence's log, and the facts it tells of, are what they were."""
+    # Before the log, which may grow in between and never shrinks.
+    anchors = _anchors(registry, sequence)
+    if not anchors:
+        with registry._database.reading() as session:
+            begun = not _only_begun(_rows(session, lineage.known_sequence(session, sequence)))
+        if begun:  # the first may have been written in between
+            anchors = _anchors(registry, sequence)
     with registry._database.reading() as session:
         owner = lineage.known_sequence(session, sequence)
         rows = _rows(session, owner)
         faults = [*_broken_links(owner.name, rows), *_changed_facts(session, owner, rows)]
-        tagged = _tag_anchor(registry, sequence) if _is_in_mlflow(session, owner) else None
-    anchors = [found for found in (_file_anchor(registry, sequence), tagged) if found]
     for found in anchors:
         faults.extend(_anchor_faults(rows, found))
-    if len(rows) > 1 and not anchors:
+    if not anchors and not _only_begun(rows):
         faults.append(
             f"position {len(rows)}: no anchor outside the database says that the log ends here"
         )
@@ -177,6 +185,22 @@ def check(registry: Registry, sequence: str) -> ChainCheck:
         length=len(rows),
         head=rows[-1].sha256 if rows else BEGINNING,
         faults=tuple(faults),
+    )
+
+
+def _anchors(registry: Registry, sequence: str) -> list[Anchor]:
+    with registry._database.reading() as session:
+        filed = _is_in_mlflow(session, lineage.known_sequence(session, sequence))
+    tagged = _tag_anchor(registry, sequence) if filed else None
+    return [found for found in (_file_anchor(registry, sequence), tagged) if found]
+
+
+def _only_begun(rows: list[EventRow]) -> bool:
+    """Whether nothing was anchored yet: a single entry, or the first promotion on its way."""
+    return len(rows) <= 1 or (
+        len(rows) <= len(_FIRST_MOVE)
+        and len({row.promotion_id for row in rows}) == 1
+        and tuple(row.kind for row in rows) == _FIRST_MOVE[: len(rows)]
     )
 
 
@@ -210,6 +234,11 @@ def _changed_facts(session: Session, owner: Sequence, rows: list[EventRow]) -> I
     asked: set[int | None] = set()
     for row in rows:
         where = f"position {row.position}"
+        if row.kind == "approved" and "report" in row.payload:
+            said = row.payload.get("report_sha256")
+            judged = session.get(ReportRow, row.payload["report"])
+            if judged is None or not said == judged.sha256 == sha256_json(judged.document):
+                yield f"{where}: the gate report {row.payload['report']} of its approval was edited"
         if row.promotion_id is None:
             continue
         promotion = promotions.get(row.promotion_id)

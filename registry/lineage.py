@@ -57,8 +57,9 @@ def known_sequence(session: Session, name: str) -> Sequence:
     )
 
 
-def sequence_record(row: Sequence) -> SequenceRecord:
+def sequence_record(session: Session, row: Sequence) -> SequenceRecord:
     """A sequence with the names of its tasks."""
+    names = select(Task.name).where(Task.sequence_id == row.id).order_by(Task.position)
     return SequenceRecord(
         name=row.name,
         base_digest=row.base_digest,
@@ -66,7 +67,7 @@ def sequence_record(row: Sequence) -> SequenceRecord:
         base=row.base,
         adapter=row.adapter,
         settings=row.settings,
-        tasks=tuple(task.name for task in row.tasks),
+        tasks=tuple(session.scalars(names)),
     )
 
 
@@ -181,15 +182,21 @@ def certificate_record(row: Certificate) -> CertificateRecord:
     )
 
 
-def cells_of(session: Session, sequence: str) -> tuple[Cell, ...]:
-    """The current cell of every place of R and of the guards, by version, task order and read."""
+def cells_of(session: Session, sequence: str, *, version: int | None = None) -> tuple[Cell, ...]:
+    """The current cell of every place of R and of the guards, by version, task order and read.
+
+    Args:
+        session: an open one.
+        sequence: its name.
+        version: the one row of R that is wanted; None is all of it.
+    """
     owner = known_sequence(session, sequence)
     position = {task.name: task.position for task in owner.tasks}
     newest: dict[tuple[int, str, str, str], Evaluation] = {}
-    rows = session.scalars(
-        select(Evaluation).where(Evaluation.sequence_id == owner.id).order_by(Evaluation.id)
-    )
-    for row in rows:
+    wanted = select(Evaluation).where(Evaluation.sequence_id == owner.id)
+    if version is not None:
+        wanted = wanted.where(Evaluation.version == version)
+    for row in session.scalars(wanted.order_by(Evaluation.id)):
         newest[row.version, row.task, row.read, row.adapter_of] = row
     ordered = sorted(
         newest.values(),

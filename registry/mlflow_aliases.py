@@ -42,6 +42,17 @@ class MlflowAliases:
         with self._told(), _known(f"{model_name} version {model_version}"):
             self._store.set_registered_model_alias(model_name, alias, str(model_version))
 
+    def serves(self, model_name: str, model_version: int, model_id: str) -> bool:
+        """Whether a version is there and serves this upload: a name made anew numbers from 1 again."""
+        with self._told():
+            try:
+                found = self._store.get_model_version(model_name, str(model_version))
+            except MlflowException as error:
+                if error.error_code not in _GONE:
+                    raise
+                return False
+            return str(found.source) == f"models:/{model_id}"
+
     def get_alias(self, model_name: str, alias: Alias) -> int | None:
         """The version an alias points at, or None."""
         with self._told():

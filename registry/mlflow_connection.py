@@ -5,6 +5,7 @@ Import this only through `Registry`, which switches telemetry off first.
 
 import logging
 import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from mlflow.exceptions import MlflowException
 
 from lori_core.errors import Unavailable
 from registry.home import file_lock, says_unwritable, unwritable, writable
+from registry.moved_home import lock_of, repoint
 from registry.settings import TRACKING_VARIABLE, Settings, without_password
 
 for _noisy in ("mlflow", "alembic"):
@@ -29,8 +31,9 @@ def connect(settings: Settings) -> MlflowClient:
     Raises:
         Unavailable: the store or server does not answer, or cannot be written.
     """
-    with Told(settings)(), file_lock(settings.home / "mlflow.lock"):
+    with Told(settings)(), file_lock(lock_of(settings.home)):
         _make_local_store(settings.tracking_uri)
+        _follow_home(settings)
         client = MlflowClient(settings.tracking_uri, settings.tracking_uri)
         client.search_experiments(max_results=1)  # makes and migrates the tables
     return client
@@ -49,6 +52,14 @@ def _make_local_store(uri: str) -> None:
     fresh.unlink(missing_ok=True)
     MlflowClient(f"sqlite:///{fresh}", f"sqlite:///{fresh}").search_experiments(max_results=1)
     fresh.replace(place)
+
+
+def _follow_home(settings: Settings) -> None:
+    """Never read or write where the home was before."""
+    try:
+        repoint(settings)
+    except sqlite3.Error as error:
+        raise unwritable(settings.home / "mlflow.db", str(error)) from error
 
 
 @contextmanager

@@ -110,7 +110,7 @@ class Certificate(Table):
     number: Mapped[int]
     level: Mapped[str] = mapped_column(String(8))
     read: Mapped[str] = mapped_column(String(16))
-    document: Mapped[JsonDict]
+    document: Mapped[JsonDict] = mapped_column(deferred=True)  # tells of every task: read at need
     sha256: Mapped[str] = mapped_column(SHA)
     created: Mapped[datetime]
 
@@ -166,6 +166,8 @@ class Evaluation(Table):
         CheckConstraint("version >= 0", name="version"),
         CheckConstraint("n >= 0", name="n"),
         Index("ix_evaluations_place", "sequence_id", "read", "version"),
+        Index("ix_evaluations_column", "sequence_id", "task", "read", "adapter_of", "version"),
+        Index("ix_evaluations_test", "test_digest", "adapter_of"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)

@@ -19,7 +19,7 @@ from http.client import HTTPException
 from typing import IO, get_args
 from urllib.parse import urlsplit
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, select, update
 from sqlalchemy.orm import Session, joinedload
 
 from lori_core.digests import canonical_json
@@ -141,7 +141,9 @@ def remove(registry: Registry, name: str) -> None:
     with registry._database.writing() as session:
         row = _find(session, name)
         if row is None or not row.active:
-            raise NotFound("this webhook", "the name of a webhook", "`lori webhooks` lists them.")
+            raise NotFound(
+                "this webhook", "the name of a webhook", "`lori webhooks list` lists them."
+            )
         row.active = False
 
 
@@ -175,20 +177,37 @@ def enqueue(session: Session, sequence: models.Sequence | None, kind: str, paylo
 
 
 def deliver(
-    registry: Registry, now: datetime | None = None, post: Post | None = None
+    registry: Registry,
+    now: datetime | None = None,
+    post: Post | None = None,
+    *,
+    leaving: Callable[[], bool] = lambda: False,
 ) -> tuple[Delivery, ...]:
     """Send what is due, each message to each webhook once; say how each attempt went.
 
-    Only one process delivers at a time; one that dies after sending and before it could write that
-    down sends again. Call it again until nothing is due: it takes a bounded batch.
+    A webhook that did not take one message is sent no other until that one is due again, so that it
+    holds nobody else up. Only one process delivers at a time; one that dies after sending and before
+    it could write that down sends again. Call it again until nothing is due: it takes a bounded batch.
+
+    Args:
+        registry: what holds the messages.
+        now: what time it is; None looks.
+        post: sends one message; None is `post_by_http`.
+        leaving: asked before each message: True ends the batch there.
     """
     moment, send = now or read_clock(), post or post_by_http
     with registry._database.exclusive("deliver"):
         with registry._database.reading() as session:
             due = session.scalars(_due(moment)).all()
-        attempts = []
+        attempts, down = [], set()
         for row in due:
+            if leaving():
+                break
+            if row.webhook_id in down:
+                continue
             error = _attempt(row, moment, send)
+            if error is not None:
+                down.add(row.webhook_id)
             attempts.append(_record(registry, row.id, moment, error))
     return tuple(attempts)
 
@@ -255,7 +274,7 @@ def _attempt(row: DeliveryRow, moment: datetime, send: Post) -> str | None:
     }
     try:
         status = send(row.webhook.url, body, headers)
-    except OSError as error:  # URLError and timeouts are among them
+    except (OSError, UnicodeError) as error:  # URLError, timeouts; a host that cannot be encoded
         return " ".join(str(error).split())[:300] or type(error).__name__
     return None if 200 <= status < 300 else f"answered {status}"
 
@@ -269,6 +288,15 @@ def _record(registry: Registry, delivery: int, moment: datetime, error: str | No
             row.delivered = moment
         else:
             row.next_attempt = moment + wait_after(row.attempts)
+            session.execute(  # what waits behind it would fill the next batch, and starve the others
+                update(DeliveryRow)
+                .where(
+                    DeliveryRow.webhook_id == row.webhook_id,
+                    DeliveryRow.delivered.is_(None),
+                    DeliveryRow.next_attempt < row.next_attempt,
+                )
+                .values(next_attempt=row.next_attempt)
+            )
         session.flush()
         return _delivery(row)
 
@@ -301,10 +329,15 @@ def _check_url(url: str) -> None:
     remedy = "https://example.org/hooks/lori"
     if len(url) > 2048 or not url.isprintable() or " " in url:
         raise BadInput("the URL of a webhook", "at most 2048 printable characters", remedy)
+    if not url.isascii():
+        raise BadInput(
+            "the URL of a webhook", "ASCII: the host in punycode, the rest percent-encoded", remedy
+        )
     try:
         parts = urlsplit(url)
         parts.port  # noqa: B018  reading it checks it
-    except ValueError as error:
+        (parts.hostname or "").encode("idna")  # as the socket will: no label empty or too long
+    except ValueError as error:  # UnicodeError is one
         raise BadInput(f"URL {url!r} ({error})", "an http or https URL", remedy) from error
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise BadInput(f"URL {url!r}", "an http or https URL", remedy)

@@ -18,10 +18,13 @@ LARGEST = 2**31 - 1
 
 
 def plain_text(what: str, value: str, *, longest: int = LONGEST) -> str:
-    """Return the text without its outer spaces, if every store, log and page can hold it.
+    """Return the text in one line, if every store, log and page can hold it.
+
+    Broken lines are joined by a space: what a person wrote is kept, and can look like no second
+    line of a log, a table or a message.
 
     Raises:
-        BadInput: it is empty, too long, or holds a control character (lines may be broken).
+        BadInput: it is empty, too long, or holds a control character.
     """
     text = value.strip()
     if not text:
@@ -35,7 +38,7 @@ def plain_text(what: str, value: str, *, longest: int = LONGEST) -> str:
                 f"{what} with the character U+{ord(character):04X}",
                 "text without control characters",
             )
-    return text
+    return " ".join(text.split())
 
 
 def whole_number(what: str, value: int, *, least: int = 0) -> int:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 
 from lori_core.errors import BadInput, CheckFailed
 from registry import applying, decided, gating, ledger, lineage
@@ -51,6 +51,7 @@ class Promoter:
             served = self._serving(sequence, to)
             _refuse_unexpected(sequence, to, served, expect)
             if served == asked:
+                applying.refuse_drift(self.registry, sequence, to)
                 return self._that_put_it_there(sequence, to)
             applying.model_version(self.registry, sequence, asked)  # filed, or refused
             self._refuse_frozen(sequence)
@@ -79,11 +80,11 @@ class Promoter:
             self._refuse_frozen(sequence)
             applying.refuse_drift(self.registry, sequence, asked.alias)
             try:
-                self._judge_again(asked)
+                report = self._judge_again(asked)
             except CheckFailed as refusal:
                 applying.give_up(self.registry, sequence, identity, self.actor.name, str(refusal))
                 raise
-            self._answer(asked, reason)
+            self._answer(asked, reason, report)
             applying.move(self.registry, sequence, identity, self.actor.name)
             return self.promotion(identity)
 
@@ -106,9 +107,11 @@ class Promoter:
             served = self._serving(sequence, "champion")
             _refuse_unexpected(sequence, "champion", served, expect)
             target = self._rolled_to(sequence, served, to_version)
-            if target == served:
-                return self._that_put_it_there(sequence, "champion")
             applying.note_drift(self.registry, sequence, "champion")  # told of, and in no way
+            if target == served:
+                applying.put_back(self.registry, sequence, "champion", self.actor.name)
+                ledger.anchor(self.registry, sequence)
+                return self._that_put_it_there(sequence, "champion")
             applying.check_sound(self.registry, sequence, target)
             made = self._ask(
                 sequence, "rollback", "champion", served, target,
@@ -123,7 +126,7 @@ class Promoter:
         with self.registry._database.reading() as session:
             owner = lineage.known_sequence(session, sequence)
             champion = decided.serving(session, owner, "champion")
-            stale = decided.stale_versions(session, owner)
+            stale = decided.stale_versions(session, owner, version)
             waivers = decided.live_waivers(session, owner, version, moment)
             retired = decided.retired_tasks(session, owner)
         return gating.judge(
@@ -161,7 +164,8 @@ class Promoter:
         """Return if this actor may be the second person.
 
         Raises:
-            CheckFailed: he asked for it himself, or is the owner of the embedded default.
+            CheckFailed: he asked for it himself, is the owner of the embedded default, or acts by
+                an account or token that who asked has made: it could be the same person.
         """
         if not self.actor.account:
             raise CheckFailed(
@@ -173,6 +177,13 @@ class Promoter:
             raise CheckFailed(
                 "second person",
                 f"{self.actor.name} asked for it: to {what} takes somebody else."
+                f" {self._how_to_find_one(requested_by)}",
+            )
+        if requested_by in self.actor.vouched_by:
+            raise CheckFailed(
+                "second person",
+                f"{requested_by}, who asked for it, made {self.actor.name}'s account or token and"
+                f" could be both: to {what} takes somebody else."
                 f" {self._how_to_find_one(requested_by)}",
             )
 
@@ -226,18 +237,17 @@ class Promoter:
             ledger.anchor(self.registry, sequence)
         return made
 
-    def _answer(self, asked: Promotion, reason: str) -> None:
+    def _answer(self, asked: Promotion, reason: str, report: GateReport) -> None:
         with self.registry._database.writing() as session:
             owner = lineage.known_sequence(session, asked.sequence)
             row = decided.promotion_row(session, asked.id)
-            said = ledger.append(
-                session, owner, "approved", self.actor.name, {"reason": reason}, row
-            )
+            answer = {"reason": reason, "report": report.id, "report_sha256": report.sha256}
+            said = ledger.append(session, owner, "approved", self.actor.name, answer, row)
             enqueue(session, owner, "approved", applying.told(asked.sequence, said, row))
             ledger.append(session, owner, "applying", self.actor.name, {}, row)
 
-    def _judge_again(self, asked: Promotion) -> None:
-        """What was asked for days ago must still stand: same champion, gate, bits."""
+    def _judge_again(self, asked: Promotion) -> GateReport:
+        """What was asked for days ago must still stand: same champion, gate, bits. Kept either way."""
         served = self._serving(asked.sequence, asked.alias)
         if served != asked.from_version:
             raise CheckFailed(
@@ -245,7 +255,10 @@ class Promoter:
                 f"moved: {asked.sequence}/{asked.to_version} was judged while"
                 f" {decided.shown_version(asked.from_version)} served, and {decided.shown_version(served)} serves now",
             )
-        _refuse_failed(self.judge(asked.sequence, asked.to_version))
+        judged = self.judge(asked.sequence, asked.to_version)
+        report = gating.record(self.registry, judged, self.actor.name)
+        _refuse_failed(report)
+        return report
 
     def _rolled_to(self, sequence: str, served: int | None, asked: int | None) -> int:
         with self.registry._database.reading() as session:
@@ -288,7 +301,7 @@ class Promoter:
         """This actor's own request for the same, if it still waits."""
         with self.registry._database.reading() as session:
             owner = lineage.known_sequence(session, sequence)
-            waiting = decided.waiting(session, owner, version)
+            waiting = decided.waiting(session, owner, version, (to,))
         wanted = (to, version, served, self.actor.name)
         return next(
             (
@@ -312,6 +325,7 @@ class Promoter:
                     AccountRow.role.in_(able),
                     AccountRow.disabled.is_(False),
                     AccountRow.name != requested_by,
+                    or_(AccountRow.made_by.is_(None), AccountRow.made_by != requested_by),
                 )
                 .order_by(AccountRow.name)
                 .limit(4)

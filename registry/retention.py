@@ -10,10 +10,13 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from lori_core.errors import CheckFailed
-from registry import applying, lineage
+from registry import applying, ledger, lineage, outbox
 from registry.decision_models import ConfirmationRow, EventRow, PromotionRow
+from registry.decisions import Actor
 from registry.models import Adapter, Evaluation, Mask, Sequence, Version
+from registry.plain import plain_text
 from registry.records import FiledVersion
+from registry.roles import allow
 from registry.store import Registry
 
 
@@ -24,19 +27,32 @@ def needed(registry: Registry, sequence: str) -> Mapping[int, tuple[str, ...]]:
         return _needed(session, owner)
 
 
-def delete_version(registry: Registry, sequence: str, number: int) -> FiledVersion:
+def delete_version(
+    registry: Registry, sequence: str, number: int, *, actor: Actor, reason: str
+) -> FiledVersion:
     """Delete a version that nothing needs: in MLflow, our row of it, its cells, then its bytes.
 
-    Killed half-way, it is run again; or the doctor puts the model version back (before our row is
-    gone) or clears the rest away (after).
+    The log keeps what it was, who deleted it and why, from the moment our row is gone. Killed
+    half-way, it is run again; or the doctor puts the model version back (before our row is gone) or
+    clears the rest away (after).
+
+    Args:
+        registry: where it is filed.
+        sequence: whose version.
+        number: which.
+        actor: who deletes it.
+        reason: why.
 
     Returns:
         the version as it was.
 
     Raises:
-        CheckFailed: `retention`: something needs it, and what.
+        CheckFailed: `retention`: something needs it, and what; `role`: the actor may not.
         BadInput: there is no such version.
     """
+    allow(actor, "delete")
+    said = plain_text("reason", reason)
+    registry.version(sequence, number)  # a name that is none never becomes a lock
     with (
         registry._database.exclusive(applying.alias_lock(sequence)),
         registry._database.exclusive(f"file-{sequence}"),
@@ -54,7 +70,8 @@ def delete_version(registry: Registry, sequence: str, number: int) -> FiledVersi
         for stored in held.versions.values():
             if stored.model_id is not None and stored.model_id == version.model_id:
                 stockroom.delete_version(model, stored.number)
-        _forget(registry, sequence, number)
+        _forget(registry, version, actor, said)
+        ledger.anchor(registry, sequence)
         if version.model_id is not None and version.model_id in held.uploads:
             registry._artifacts().discard(version.model_id)
         for run in held.runs:
@@ -101,9 +118,19 @@ def _moves(session: Session, owner: Sequence) -> list[tuple[str, int]]:
     return found
 
 
-def _forget(registry: Registry, sequence: str, number: int) -> None:
+def _forget(registry: Registry, version: FiledVersion, actor: Actor, reason: str) -> None:
+    sequence, number = version.sequence, version.version
     with registry._database.writing() as session:
         row = lineage.version_row(session, sequence, number)
+        facts = {
+            "version": number,
+            "task": version.task,
+            "manifest_sha256": version.manifest_sha256,
+            "adapter_sha256": version.adapter_sha256,
+            "reason": reason,
+        }
+        entry = ledger.append(session, row.sequence, "deleted", actor.name, facts)
+        outbox.enqueue(session, row.sequence, "deleted", applying.told(sequence, entry, None))
         session.execute(
             delete(Evaluation).where(
                 Evaluation.sequence_id == row.sequence_id, Evaluation.version == number

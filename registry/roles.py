@@ -22,7 +22,7 @@ Action = Literal[
     "approve", "reject", "approve-waiver",
     "promote", "rollback", "waive", "retire",
     "freeze", "thaw",
-    "accounts", "webhooks", "repair",
+    "accounts", "webhooks", "repair", "delete",
 ]  # fmt: skip
 """`gate` records a report (anybody may compute one). `nominate` moves the alias `candidate`, `promote` the
 champion. `waive` asks for a waiver, `approve-waiver` puts it in force."""
@@ -61,6 +61,12 @@ def allow(actor: Actor, action: Action) -> None:
     if may(actor, action):
         return
     roles = [role for role in ROLES if action in MAY[role]]
+    if not actor.account:
+        raise CheckFailed(
+            "role",
+            f"{actor.name} acts without a token and may only read: to {action} set LORI_TOKEN to that"
+            f" of a {' or '.join(roles)} (`lori accounts first NAME` makes the first admin)",
+        )
     raise CheckFailed(
         "role", f"{actor.name} is a {actor.role}; to {action} takes {' or '.join(roles)}"
     )

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, cast, get_args
 
 from lori_core.config import BaseConfig, Read
 from lori_core.digests import sha256_json
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 ADAPTER = "adapter"
 TASK_FILE = "lori.safetensors"
-READS: tuple[Read, ...] = ("isolated", "inherited", "cumulative")
+READS: tuple[Read, ...] = get_args(Read)
 
 Stored = tuple[Json, Path]
 """A version's manifest, and the folder with its files."""

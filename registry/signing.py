@@ -5,7 +5,6 @@ fingerprint of the key must reach the reader by another way than the folder itse
 """
 
 import base64
-import binascii
 import json
 import os
 from collections.abc import Mapping
@@ -27,6 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
 from lori_core.digests import canonical_json, sha256_bytes, sha256_file, write_json
 from lori_core.errors import BadInput
 from registry.home import file_lock, writable
+from registry.plain import one_line
 
 SIGNATURE = "signature.json"
 
@@ -142,7 +142,7 @@ def check_folder(folder: Path, key: Ed25519PublicKey | None = None) -> Checked:
         signer, digests, signature = _parts(said)
     except FileNotFoundError:
         return Checked((f"{SIGNATURE}: missing",), None)
-    except (OSError, ValueError, KeyError, TypeError, binascii.Error) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         return Checked((f"{SIGNATURE}: is no signature of ours ({type(error).__name__})",), None)
     faults = []
     try:
@@ -158,8 +158,11 @@ def check_folder(folder: Path, key: Ed25519PublicKey | None = None) -> Checked:
 
 
 def _parts(said: Any) -> tuple[Ed25519PublicKey, dict[str, str], bytes]:
+    """The key, the digests and the signature; an error of Python's where it is another document."""
     if said["format"] != FORMAT or said["algorithm"] != _ALGORITHM:
         raise ValueError("another form")
+    if not isinstance(said["files"], dict):
+        raise TypeError("the digests are no object")
     digests = {str(name): str(digest) for name, digest in said["files"].items()}
     signer = Ed25519PublicKey.from_public_bytes(bytes.fromhex(said["public_key"]))
     if said["fingerprint"] != fingerprint(signer):
@@ -173,10 +176,10 @@ def _differences(folder: Path, digests: Mapping[str, str]) -> list[str]:
     for name, digest in digests.items():
         path = there.get(name)
         if path is None:
-            faults.append(f"{name}: missing")
+            faults.append(f"{one_line(name)}: missing")
         elif path.is_symlink() or not path.is_file() or sha256_file(path) != digest:
-            faults.append(f"{name}: is not what was signed")
-    return faults + [f"{name}: was added" for name in there if name not in digests]
+            faults.append(f"{one_line(name)}: is not what was signed")
+    return faults + [f"{one_line(name)}: was added" for name in there if name not in digests]
 
 
 def _signed(digests: Mapping[str, str]) -> bytes:

@@ -21,6 +21,7 @@ from registry.database import Database
 from registry.home import find_home, prepare_home
 from registry.inventory import Stockroom
 from registry.models import Evaluation, Sequence, Stage, Task
+from registry.moved_home import follow
 from registry.records import (
     Cell,
     CertificateRecord,
@@ -45,7 +46,8 @@ def open_registry(
 ) -> "Registry":
     """Open the registry of a home folder, making or upgrading it as needed.
 
-    Several processes may open a fresh home at once. MLflow is not imported until a version is
+    Several processes may open a fresh home at once. A home that was moved or copied points at itself
+    again from here on (`registry.moved_home`). MLflow is not imported until a version is
     filed (or a remote one fetched).
 
     Args:
@@ -61,6 +63,7 @@ def open_registry(
     database = Database(settings.registry_url)
     try:
         database.prepare()
+        follow(settings)
     except LoriError:
         database.close()
         raise
@@ -187,13 +190,13 @@ class Registry:
     def sequence(self, name: str) -> SequenceRecord:
         """One sequence. Raises BadInput, naming the nearest, when there is none."""
         with self._database.reading() as session:
-            return lineage.sequence_record(lineage.known_sequence(session, name))
+            return lineage.sequence_record(session, lineage.known_sequence(session, name))
 
     def find_sequence(self, name: str) -> SequenceRecord | None:
         """One sequence, or None."""
         with self._database.reading() as session:
             row = lineage.find_sequence(session, name)
-            return None if row is None else lineage.sequence_record(row)
+            return None if row is None else lineage.sequence_record(session, row)
 
     def tasks(self, sequence: str) -> tuple[TaskRecord, ...]:
         """The declared tasks in order."""

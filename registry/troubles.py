@@ -21,6 +21,7 @@ from registry.decisions import BARE_BASE, Actor, Alias, Finding
 from registry.inventory import Inventory, Stockroom
 from registry.records import FiledVersion
 from registry.refiling import refile, relink, stored_files_checked
+from registry.soundness import record_faults
 from registry.store import Registry
 
 PATIENCE = timedelta(hours=1)
@@ -34,7 +35,7 @@ class Trouble:
     """A finding, and what mends it."""
 
     finding: Finding
-    mend: Callable[[], None] | None = None
+    mend: Callable[[], object] | None = None
 
 
 def troubles(registry: Registry, name: str) -> Iterator[Trouble]:
@@ -44,6 +45,7 @@ def troubles(registry: Registry, name: str) -> Iterator[Trouble]:
     yield from _half_filed(versions)
     yield from _spoilt_predictions(registry, name)
     yield from _broken_log(registry, name)
+    yield from _broken_records(registry, name)
     if not versions:
         return
     stockroom, model = registry.stockroom(), registry.model_name(name)
@@ -320,6 +322,22 @@ def _broken_log(registry: Registry, name: str) -> Iterator[Trouble]:
         )
 
 
+def _broken_records(registry: Registry, name: str) -> Iterator[Trouble]:
+    """What promotion takes from digests alone for earlier versions is read in full here."""
+    for fault in record_faults(registry, name):
+        where, _, detail = fault.partition(": ")
+        yield Trouble(
+            Finding(
+                what="record",
+                where=where,
+                detail=detail,
+                mendable=False,
+                remedy="Somebody wrote in the database: restore it from a backup. What stands on"
+                " this version cannot be promoted.",
+            )
+        )
+
+
 def _aliases(
     registry: Registry, name: str, filed: tuple[FiledVersion, ...], held: Inventory
 ) -> Iterator[Trouble]:
@@ -339,7 +357,7 @@ def _aliases(
                 mendable=True,
                 remedy="--repair ends it: applied if MLflow's alias was set, else failed.",
             ),
-            lambda: _quietly(applying.reconcile(registry, name)),
+            lambda: applying.reconcile(registry, name),
         )
         return
     store, model = registry.aliases(), registry.model_name(name)
@@ -358,12 +376,8 @@ def _aliases(
                 mendable=True,
                 remedy="--repair sets the alias as our log has it, and writes down both.",
             ),
-            lambda: _quietly(applying.restore_aliases(registry, name, DOCTOR)),
+            lambda: applying.restore_aliases(registry, name, DOCTOR),
         )
-
-
-def _quietly(entries: object) -> None:
-    """What was written down is in the log."""
 
 
 def _name(version: FiledVersion) -> str:

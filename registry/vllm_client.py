@@ -5,25 +5,22 @@ vLLM loads an adapter at run time by `POST /v1/load_lora_adapter` with a name an
 guard). It does not say which bytes it read, so the file is hashed before and after.
 
     lori export assistant@champion safety --to /adapters/assistant/safety     # one folder a task
-    python -m registry.vllm_client assistant --vllm http://127.0.0.1:8000 --adapters /adapters/assistant
+    lori serve-vllm assistant --vllm http://127.0.0.1:8000 --adapters /adapters/assistant
 """
 
-import argparse
-import os
-import platform
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import httpx
 
 from lori_core.config import Read
 from lori_core.digests import sha256_file
-from lori_core.errors import BadInput, CheckFailed, LoriError, Unavailable
+from lori_core.errors import BadInput, CheckFailed, Unavailable
 from registry.clock import now
 from registry.decisions import Alias, Confirmation
-from registry.desks import Decisions, Readers, open_desk
+from registry.desks import Decisions, Readers
 from registry.plain import one_line
 from registry.settings import without_password
 from registry.succession import serving
@@ -32,9 +29,6 @@ KEY_VARIABLE = "VLLM_API_KEY"
 
 WEIGHTS = "adapter_model.safetensors"
 """The file of an exported folder whose digest is the adapter's."""
-
-
-READS: tuple[Read, ...] = ("isolated", "inherited", "cumulative")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,7 +179,8 @@ def served_at(desk: Decisions, readers: Readers, sequence: str, version: int) ->
     """The adapters a version serves: for each task learned by then, its newest version's; none where
     that is retired."""
     trained = readers.sequence(sequence).adapter.get("read", "inherited")
-    read = next(mode for mode in READS if mode == trained)
+    modes: tuple[Read, ...] = get_args(Read)
+    read = next(mode for mode in modes if mode == trained)
     tasks, retired = readers.tasks(sequence), desk.retired(sequence)
     answering = [(each.name, serving(tasks, each.name, version)) for each in tasks[:version]]
     return tuple(
@@ -200,38 +195,3 @@ def _digest(folder: Path) -> str:
     if path.is_symlink() or not path.is_file():
         raise BadInput(f"{path}", "an exported adapter", "`lori export` writes one.")
     return sha256_file(path)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """`python -m registry.vllm_client`; exit codes as everywhere: 0 done, 1 a check, 2 bad input."""
-    parser = argparse.ArgumentParser(description="Bring what is promoted into a vLLM server.")
-    parser.add_argument("sequence")
-    parser.add_argument("--vllm", required=True, metavar="URL")
-    parser.add_argument("--adapters", required=True, type=Path, metavar="FOLDER")
-    parser.add_argument("--alias", default="champion", choices=("champion", "candidate"))
-    parser.add_argument("--host", default=platform.node(), help="how the log names the server")
-    given = parser.parse_args(arguments)
-    server = VllmServer(given.vllm, os.environ.get(KEY_VARIABLE) or None)
-    try:
-        with open_desk() as here:
-            confirmed = load_promoted(
-                here.desk,
-                here.readers,
-                given.sequence,
-                server,
-                given.adapters.absolute(),
-                alias=given.alias,
-                host=given.host,
-            )
-    except LoriError as error:
-        print(error, file=sys.stderr)  # noqa: T201
-        return 1 if isinstance(error, CheckFailed) else 2
-    finally:
-        server.close()
-    for each in confirmed:
-        print(f"{each.sequence}/{each.version} {each.task} {each.digest} on {each.host}")  # noqa: T201
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

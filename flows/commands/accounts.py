@@ -24,12 +24,18 @@ def first(name: str) -> None:
     """Make the first account, an admin called NAME, and print a token of its."""
     from flows.desk import at_desk
     from lori_core.errors import CheckFailed
+    from registry.accounts import Accounts, admin_exists, owner
 
     with at_desk() as here:
-        if there := here.accounts.accounts():
+        book = here.accounts
+        if here.registry is not None:
+            if admin_exists(here.registry):
+                raise CheckFailed("accounts", "an admin is there already; he adds others")
+            book = Accounts(here.registry, owner())  # nobody could have a token for this
+        elif there := book.accounts():
             raise CheckFailed("accounts", f"{there[0].name} is there already; an admin adds others")
-        here.accounts.create(name, "admin")
-        _tell(here.accounts.issue(name, "first"))
+        book.create(name, "admin")
+        _tell(book.issue(name, "first"))
 
 
 @accounts.command()
@@ -41,7 +47,9 @@ def add(name: str, role: str) -> None:
 
     with at_desk() as here:
         made = here.accounts.create(name, _role(role))
-        click.echo(f"{made.name} is a {made.role}; `lori accounts token {made.name}` makes a token")
+        click.echo(
+            f"{made.name} has the role {made.role}; `lori accounts token {made.name}` makes a token"
+        )
 
 
 @accounts.command(name="list")
@@ -61,10 +69,10 @@ def list_(json_: bool) -> None:
         if json_:
             print_json(to_json(tuple[Account, ...], found))
             return
-        table = Table("name", "role", "state", "created")
+        table = Table("name", "role", "state", "created", "made by")
         for each in found:
             state = "disabled" if each.disabled else "active"
-            table.add_row(each.name, each.role, state, shown(each.created))
+            table.add_row(each.name, each.role, state, shown(each.created), each.made_by or "–")
         print_table(table)
 
 
@@ -77,7 +85,7 @@ def role(name: str, role: str) -> None:
 
     with at_desk() as here:
         made = here.accounts.change_role(name, _role(role))
-        click.echo(f"{made.name} is a {made.role}")
+        click.echo(f"{made.name} has the role {made.role}")
 
 
 @accounts.command()
@@ -133,11 +141,11 @@ def tokens(name: str, json_: bool) -> None:
         if json_:
             print_json(to_json(tuple[Token, ...], found))
             return
-        table = Table("id", "label", "created", "ends", "revoked")
+        table = Table("id", "label", "created", "made by", "ends", "revoked")
         for each in found:
             table.add_row(
-                str(each.id), each.label, shown(each.created), shown(each.expires),
-                shown(each.revoked),
+                str(each.id), each.label, shown(each.created), each.made_by or "–",
+                shown(each.expires), shown(each.revoked),
             )  # fmt: skip
         print_table(table)
 

@@ -14,7 +14,7 @@ def gate(version: str, json_: bool) -> None:
     Compares with the champion, or with the base where there is none. The report is recorded.
     Exit code 1 when it is refused.
     """
-    from flows.decided import gate_json, gate_lines, gate_table, refused_by
+    from flows.decided import gate_json, gate_lines, gate_table, refused_by, verdict_line
     from flows.desk import at_desk
     from flows.recorded import asked_version, parse_name
     from flows.report import print_json, print_table
@@ -29,5 +29,7 @@ def gate(version: str, json_: bool) -> None:
             print_table(gate_table(report))
             for line in gate_lines(report):
                 click.echo(line)
+            if report.ok:
+                click.echo(verdict_line(report))
         if not report.ok:
             raise CheckFailed("gate", refused_by(report))

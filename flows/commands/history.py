@@ -18,27 +18,32 @@ def history(sequence: str, at: str | None, check: bool, json_: bool) -> None:
     """
     from flows.decided import (
         confirmed_lines,
-        promotion_json,
+        history_json,
         promotions_table,
         served_lines,
     )
     from flows.desk import at_desk
     from flows.recorded import parse_sequence
     from flows.report import print_json, print_table
-    from flows.times import parse_time
+    from flows.times import parse_past
     from lori_core.errors import CheckFailed
     from registry.clock import now
 
-    name, when = parse_sequence(sequence), None if at is None else parse_time(at)
+    name = parse_sequence(sequence)
+    when = None if at is None else parse_past(at, now())
     with at_desk() as here:
         moves = [each for each in here.desk.history(name, when) if each.alias == "champion"]
+        then = when or now()
+        said = [
+            each
+            for each in here.desk.confirmations(name)
+            if max(each.loaded_at, each.told_at or each.loaded_at) <= then
+        ]
         if json_:
-            print_json([promotion_json(each) for each in moves])
+            print_json([history_json(each, said) for each in moves])
         else:
             print_table(promotions_table(moves))
-            then = when or now()
             served = here.desk.served(name, "champion", then)
-            said = [each for each in here.desk.confirmations(name) if each.loaded_at <= then]
             for line in (*served_lines(served), *confirmed_lines(said, served.version)):
                 click.echo(line)
         if check:
@@ -66,6 +71,9 @@ def pending(sequence: str | None, json_: bool) -> None:
             print_json([promotion_json(each) for each in waiting])
         elif waiting:
             print_table(promotions_table(waiting))
-            click.echo("`lori approve ID` or `lori reject ID`, by someone else than who asked")
+            click.echo(
+                "`lori approve ID --reason TEXT` or `lori reject ID --reason TEXT`, by someone else"
+                " than who asked"
+            )
         else:
             click.echo("nothing waits")

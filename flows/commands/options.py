@@ -31,11 +31,12 @@ def with_reason(command: Decorated) -> Decorated:
 
 
 def with_expect(command: Decorated) -> Decorated:
-    """`--expect VERSION|none`: refuse if something else serves by now."""
+    """`--expect VERSION|base|none`: refuse if something else serves by now."""
     return click.option(
         "--expect",
-        metavar="VERSION|none",
-        help="Refuse if another version (or, for none, any) serves by now.",
+        metavar="VERSION|base|none",
+        help="Refuse unless this serves now: a version, base (or 0) for the bare base, "
+        "none for nothing yet.",
     )(command)
 
 
@@ -43,16 +44,19 @@ def parse_expect(text: str | None) -> int | Literal["none"] | None:
     """Read what `--expect` was given; None where it was not.
 
     Raises:
-        BadInput: it is neither a number nor `none`.
+        BadInput: it is neither a number nor one of the words.
     """
     from lori_core.errors import BadInput
+    from registry.decisions import BARE_BASE
 
     if text is None:
         return None
     if text == "none":
         return "none"
+    if text == "base":
+        return BARE_BASE
     if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise BadInput(f"--expect {text!r}", "the number of a version, or none")
+        raise BadInput(f"--expect {text!r}", "the number of a version, base or none")
     return int(text)
 
 

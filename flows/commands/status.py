@@ -12,7 +12,7 @@ def status(sequence: str | None, json_: bool) -> None:
     """Show how far each sequence is (or SEQUENCE alone): learned, running, to come, serving."""
     from rich.table import Table
 
-    from flows.decided import version_name
+    from flows.decided import freeze_json, frozen_line, version_name
     from flows.desk import at_desk
     from flows.recorded import parse_sequence
     from flows.report import print_json, print_table
@@ -22,8 +22,14 @@ def status(sequence: str | None, json_: bool) -> None:
     with at_desk() as here:
         names = here.readers.sequences() if wanted is None else (wanted,)
         rows = [standing(here, name) for name in names]
+        frozen = [here.desk.frozen(name) for name in names]
         if json_:
-            print_json(rows)
+            print_json(
+                [
+                    {**row, "frozen": None if freeze is None else freeze_json(freeze)}
+                    for row, freeze in zip(rows, frozen, strict=True)
+                ]
+            )
             return
         table = Table()
         for column in ("sequence", "task", "state", "stage", "version", "certificate", "serves as"):
@@ -45,3 +51,6 @@ def status(sequence: str | None, json_: bool) -> None:
             if row["champion"] is None or row["champion"] == 0:
                 served = version_name(row["sequence"], row["champion"])
                 click.echo(f"{row['sequence']}@champion: {served}")
+        for freeze in frozen:
+            if freeze is not None:
+                click.echo(frozen_line(freeze))

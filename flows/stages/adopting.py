@@ -11,7 +11,6 @@ from lori_core.adoption import (
     adopt_task,
     adopted_head,
     refuse_foreign_layers,
-    refuse_other_shapes,
 )
 from lori_core.artifact import save_task_adapter
 from lori_core.base import BaseIdentity, identify_base, load_encoder, load_tokenizer, meta_model
@@ -19,7 +18,7 @@ from lori_core.config import AdapterConfig, BaseConfig
 from lori_core.digests import write_json
 from lori_core.errors import BadInput
 from lori_core.heads import head_state, pretrained_head
-from lori_core.peft_folder import PeftFolder, read_peft_folder
+from lori_core.peft_folder import PeftFolder, read_peft_folder, refuse_changed
 from lori_core.shared_adapter import SharedAdapter, content_digest, mask_digest
 
 
@@ -27,10 +26,12 @@ def adopt_stage(spec: dict[str, Any], folder: Path, reporter: Reporter) -> dict[
     """Identify the base, hold the LoRA against it, and keep it as a task adapter.
 
     Raises:
-        BadInput: the base is not one we can use, or not the one the LoRA was made for.
+        BadInput: the base is not one we can use, or not the one the LoRA was made for; or the
+            folder is no longer what it was when it was planned.
     """
     told = assignment(spec)
     source = read_peft_folder(Path(spec["peft"]))
+    refuse_changed(source, spec["source"]["files"])  # those that the registry will name
     config = told.config
     base = config.base
     reporter.progress(0, 2, "reading the base")
@@ -40,7 +41,6 @@ def adopt_stage(spec: dict[str, Any], folder: Path, reporter: Reporter) -> dict[
     model = meta_model(base)
     refuse_foreign_layers(source, adapter_shapes(model, AdapterConfig()))
     shapes = adapter_shapes(model, config.adapter)
-    refuse_other_shapes(source, config.adapter, shapes)
     reporter.progress(1, 2, "reading the LoRA")
     labels = tuple(spec["labels"])
     adapter = adopt_task(
@@ -53,6 +53,7 @@ def adopt_stage(spec: dict[str, Any], folder: Path, reporter: Reporter) -> dict[
         head=_head(source, base, identity, labels) if labels else None,
         labels=labels,
     )
+    refuse_changed(source, spec["source"]["files"])  # what was loaded lay between two looks
     SharedAdapter((*told.shared().adapters, adapter))  # refuses what is not of one sequence
     save_task_adapter(adapter, folder / ADAPTER_FILE)
     write_json(folder / LOG, {"task": adapter.task, "adopted": spec["source"]})

@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from flows.reporter import Reporter
 from flows.stages.bench import ADAPTER_FILE, assignment, bench, shared_adapter
@@ -33,7 +33,7 @@ LOGITS = "probes.safetensors"
 PROBES = "probe-inputs.json"
 PEFT = "adapter"
 
-READS: tuple[Read, ...] = ("isolated", "inherited", "cumulative")
+READS: tuple[Read, ...] = get_args(Read)
 
 
 def certify_stage(spec: dict[str, Any], folder: Path, reporter: Reporter) -> dict[str, Any]:

@@ -5,6 +5,8 @@ that the champion does not know, what that task would read there: the bare base 
 else everything the champion has learned, which is its newest task's adapter. Without a champion, the
 bare base.
 
+A guard that no longer serves is a guard still: it watches what does serve.
+
 Forgetting of a task is the drop from the best that it was since it was learned: it is within the
 limit where the drop from every earlier version is, so each is asked, and the worst is told.
 """
@@ -14,19 +16,17 @@ from dataclasses import dataclass
 
 from registry.decisions import BARE_BASE, GatePolicy, RuleResult
 from registry.gating.evidence import Evidence, Fault, Place
+from registry.gating.references import Reference
 from registry.gating.rules import undefined
 from registry.gating.statistics import (
     EPSILON,
     Answer,
-    Comparison,
     Question,
     answer,
     rows_to_tell,
 )
-from registry.records import Cell
-from registry.succession import predecessor
 
-Reference = Callable[[str], Cell | None]
+References = Callable[[str], Reference | None]
 """Task -> the cell of a single-task reference that was recorded, if there is one."""
 
 _GAIN = "gain"
@@ -41,7 +41,7 @@ class Case:
     champion: int | None
     policy: GatePolicy
     retired: Collection[str]
-    """Tasks that no longer serve: nothing is asked about them."""
+    """Tasks that no longer serve: what their own users are given is not asked about."""
 
     @property
     def serving(self) -> int | None:
@@ -67,8 +67,6 @@ def guards(evidence: Evidence, case: Case) -> list[RuleResult]:
     asked = []
     for task in _served(evidence, case):
         for guard in case.policy.guards:
-            if guard in case.retired:
-                continue
             rule = f"guard:{guard}:under:{task}"
             position = evidence.position(guard)
             before = _serving_now(evidence, case, guard, task)
@@ -95,12 +93,7 @@ def forgetting(evidence: Evidence, case: Case) -> list[RuleResult]:
                 asked.append(_Asked(rule, None, "nothing was learned before or after it"))
             continue
         after = Place(case.version, task)
-        earlier = [Place(position, task)]
-        earlier += [
-            place
-            for k in range(position + 1, case.version)
-            if evidence.cell(place := Place(k, task)) is not None
-        ]
+        earlier = evidence.since_learned(task, case.version)
         question = _question(evidence, [(k, after) for k in earlier], case.policy.max_forgetting)
         asked.append(_Asked(rule, question, "forgotten"))
     return _answered(asked, case)
@@ -113,9 +106,12 @@ def learning(evidence: Evidence, case: Case) -> list[RuleResult]:
     the same test set.
     """
     asked = []
-    for task in _new(evidence, case):
+    new = _new(evidence, case)
+    if not evidence.encoder:
+        evidence.cells.know_base([task for task in new if task not in evidence.predecessors])
+    for task in new:
         rule = f"learning:{task}"
-        old = predecessor(evidence.tasks, task)
+        old = evidence.predecessors.get(task)
         if old is not None:
             known = case.serving is not None and evidence.position(old) <= case.serving
             before = Place(case.serving if known and case.serving else case.version, old)
@@ -130,7 +126,7 @@ def learning(evidence: Evidence, case: Case) -> list[RuleResult]:
     return _answered(asked, case)
 
 
-def plasticity(evidence: Evidence, case: Case, reference: Reference) -> list[RuleResult]:
+def plasticity(evidence: Evidence, case: Case, reference: References) -> list[RuleResult]:
     """The same tasks fall short of a single-task reference by `max_plasticity_gap` at most."""
     limit = case.policy.max_plasticity_gap
     asked = []
@@ -146,15 +142,13 @@ def plasticity(evidence: Evidence, case: Case, reference: Reference) -> list[Rul
             continue
         place = Place(case.version, task)
         mine = evidence.require(place)
-        compared: Comparison | Fault = (
+        compared = (
             mine
             if isinstance(mine, Fault)
-            else evidence.compare_cells(
-                found, f"{found.sequence}'s R[{found.version}, {found.task}]", mine, str(place)
-            )
+            else evidence.compare_cells(found.cell, str(found), mine, place)
         )
         question = compared if isinstance(compared, Fault) else Question((compared,), limit)
-        asked.append(_Asked(rule, question, f"below {found.sequence}/{found.version}"))
+        asked.append(_Asked(rule, question, f"below {found.sequence}/{found.cell.version}"))
     return _answered(asked, case)
 
 
@@ -165,7 +159,7 @@ def require_row(evidence: Evidence, case: Case) -> None:
 
 
 def _served(evidence: Evidence, case: Case) -> list[str]:
-    tasks = evidence.sequence.tasks[: case.version]
+    tasks = evidence.tasks[: case.version]
     return [task for task in tasks if task not in case.retired]
 
 
@@ -183,7 +177,7 @@ def _serving_now(evidence: Evidence, case: Case, guard: str, task: str) -> Place
         return Place(champion, guard, task)
     if evidence.read == "isolated":
         return Place(0, guard)
-    return Place(champion, guard, evidence.sequence.tasks[champion - 1])
+    return Place(champion, guard, evidence.tasks[champion - 1])
 
 
 def _across(
@@ -202,7 +196,7 @@ def _question(
     compared = [evidence.compare(before, after) for before, after in pairs]
     if lost := [each for each in compared if isinstance(each, Fault)]:
         return lost[0]
-    distinct = {each.keys: each for each in compared if isinstance(each, Comparison)}
+    distinct = {each.keys: each for each in compared if not isinstance(each, Fault)}
     return Question(tuple(distinct.values()), limit)
 
 
@@ -253,8 +247,8 @@ def _why(about: str, question: Question, given: Answer, needed: int | None) -> s
     limit = f"{'at least' if gains else 'at most'} {sign * question.limit + 0.0:.1%}"
     if question.proved:
         return f"{moved}: proved equal by digest; {limit} is allowed"
-    fell = "+".join(str(part.fell) for part in compared.parts)
-    rose = "+".join(str(part.rose) for part in compared.parts)
+    fell = "+".join(str(part.fell) for part in compared.parts) or "0"
+    rose = "+".join(str(part.rose) for part in compared.parts) or "0"
     figure = f"{about} {sign * given.drop + 0.0:.1%} ({fell} fell, {rose} rose)"
     side = "no less than" if gains else "no more than"
     sure = f"{side} {sign * given.bound + 0.0:.1%} at {1 - given.tail:.2%}"

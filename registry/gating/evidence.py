@@ -1,7 +1,9 @@
-"""What a judgement stands on: cells of our rows, and the scores of every row they were made of.
+"""What a judgement stands on: cells of our rows, and the scores of the rows they were made of.
 
-A cell counts only with its predictions: the file must be there, be the one that was recorded, and
-give the cell's own value. What is asked for and cannot be used is remembered, for rule `cells`.
+Two cells of one function on one test set differ by nothing, whatever their files say: they are
+compared by digest. Every other comparison opens both files of predictions, which must be there, be
+those that were recorded, and give the cells' own values. What is asked for and cannot be used is
+remembered, for rule `cells`.
 """
 
 import json
@@ -12,11 +14,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
+from sqlalchemy import select
+
 from lori_core.config import Read
 from lori_core.digests import sha256_bytes
-from registry.gating.statistics import Comparison, Rows
-from registry.records import Cell, Json, SequenceRecord, TaskRecord
+from registry import lineage
+from registry.gating.cells import Cells, Measured
+from registry.gating.statistics import Comparison, Rows, Unchanged
+from registry.models import Certificate, Task, Version
+from registry.records import CertificateLevel, Json
 from registry.store import Registry
+from registry.succession import KEY
 
 _ROUNDING = 1e-9
 
@@ -48,152 +56,214 @@ Scores = tuple[tuple[tuple[str, float], ...], ...]
 """For each part of a cell (`refusal` has two): the id and the score of each row."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certified:
+    """What the certificate of a version says, without its document."""
+
+    level: CertificateLevel
+    read: Read
+
+
+@dataclass(slots=True, kw_only=True)
 class Evidence:
     """The cells of one sequence under one read mode, and what was asked of them."""
 
-    sequence: SequenceRecord
-    tasks: tuple[TaskRecord, ...]
+    sequence: str
+    base_digest: str
+    protection: str
+    tasks: tuple[str, ...]
+    """In order."""
+    declared: Mapping[str, str | None]
+    """Task -> the digest of its test set."""
+    predecessors: Mapping[str, str]
+    """Task -> the task it is a new version of."""
     read: Read
     encoder: bool
     """An encoder has no cells of tasks it has not learned, the base row among them."""
+    certificate: Certified
+    """Of the version that is judged."""
     home: Path
-    cells: Mapping[tuple[int, str, str, str], Cell]
-    """(version, task, read, adapter_of or "") -> cell."""
+    cells: Cells
     used: dict[str, str] = field(default_factory=dict)
     """Place -> key of the cell that was used."""
     tests: dict[str, str] = field(default_factory=dict)
-    """Task -> digest of the test set that was used."""
+    """Task -> digest of the test set whose rows were compared."""
     faults: dict[str, str] = field(default_factory=dict)
     """Place -> why it could not be used."""
-    asked: set[str] = field(default_factory=set)
+    _required: dict[Place, Measured | Fault] = field(default_factory=dict)
     _scores: dict[str, Scores | Fault] = field(default_factory=dict)
+    _positions: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Number the tasks."""
+        self._positions = {task: place for place, task in enumerate(self.tasks, start=1)}
+
+    @property
+    def proved(self) -> bool:
+        """Whether earlier tasks are proved unchanged under the read mode that is judged."""
+        return self.certificate == Certified(level="G2", read=self.read)
+
+    @property
+    def asked(self) -> int:
+        """How many cells were asked for."""
+        return len(self._required)
+
+    @property
+    def opened(self) -> int:
+        """How many cells' predictions were read."""
+        return len(self._scores)
 
     def position(self, task: str) -> int:
         """The position of a task, from 1."""
-        return self.sequence.tasks.index(task) + 1
+        return self._positions[task]
 
-    def cell(self, place: Place) -> Cell | None:
+    def cell(self, place: Place) -> Measured | None:
         """The cell at a place, in the read mode that is judged.
 
-        The base has no adapter to read: any mode's cell is its own. Under a cumulative read all
-        tasks share one adapter: a guard's own cell is its cell under every one of them.
+        Under a cumulative read all tasks share one adapter: a guard's own cell is its cell under
+        every one of them.
         """
         under = "" if place.under is None or place.under == place.task else place.under
-        found = self.cells.get((place.version, place.task, self.read, under))
-        if found is not None:
-            return found
-        if place.version == 0:
-            modes: tuple[Read, ...] = ("isolated", "inherited", "cumulative")
-            based = (self.cells.get((0, place.task, mode, "")) for mode in modes)
-            return next((cell for cell in based if cell is not None), None)
-        if self.read == "cumulative" and under:
-            return self.cells.get((place.version, place.task, self.read, ""))
-        return None
+        found = self.cells.at(place.version, place.task, under)
+        if found is None and under and self.read == "cumulative":
+            return self.cells.at(place.version, place.task, "")
+        return found
 
-    def require(self, place: Place) -> Cell | Fault:
-        """A cell that must exist and be whole."""
-        name = str(place)
-        self.asked.add(name)
-        if name in self.faults:
-            return Fault(self.faults[name])
+    def since_learned(self, task: str, version: int) -> list[Place]:
+        """The places a task was measured at from its own version on, before `version`.
+
+        Its own alone, where the certificate proves that nothing could change in between, and the
+        function is still the one that was learned.
+        """
+        own = self.position(task)
+        then, now = self.cells.when_learned(task, own, version), self.cell(Place(version, task))
+        learned = "" if then is None else then.effective_digest
+        if self.proved and now is not None and now.effective_digest == learned:
+            return [Place(own, task)]
+        later = self.cells.between(task, own + 1, version - 1)
+        return [Place(own, task), *(Place(each.version, task) for each in later)]
+
+    def require(self, place: Place) -> Measured | Fault:
+        """A cell that must exist, of this base and this task's test set."""
+        known = self._required.get(place)
+        if known is not None:
+            return known
         cell = self.cell(place)
-        fault = self._fault(place, cell)
-        if cell is None or fault is not None:
-            why = fault or f"{name} was not measured under the {self.read} read"
-            self.faults[name] = why
-            return Fault(why)
-        self.used[name] = cell.key
-        self.tests[place.task] = cell.test_digest
-        return cell
+        why = self._fault(place, cell)
+        found: Measured | Fault
+        if cell is None or why is not None:
+            found = Fault(why or f"{place} was not measured under the {self.read} read")
+            self.faults[str(place)] = found.why
+        else:
+            found = cell
+            self.used[str(place)] = cell.key
+        self._required[place] = found
+        return found
 
-    def compare(self, before: Place, after: Place) -> Comparison | Fault:
-        """Two cells of one task, row by row; a Fault where they cannot be compared."""
+    def compare(self, before: Place, after: Place) -> Comparison | Unchanged | Fault:
+        """Two cells of one task; a Fault where they cannot be compared."""
         first, second = self.require(before), self.require(after)
         if isinstance(first, Fault):
             return first
         if isinstance(second, Fault):
             return second
-        return self.compare_cells(first, str(before), second, str(after))
+        return self.compare_cells(first, before, second, after)
 
     def compare_cells(
-        self, first: Cell, before: str, second: Cell, after: str
-    ) -> Comparison | Fault:
-        """As `compare`, of cells that are at hand (one may be of another sequence)."""
-        pair = f"{before} and {after}"
+        self, first: Measured, before: Place | str, second: Measured, after: Place
+    ) -> Comparison | Unchanged | Fault:
+        """As `compare`, of cells that are at hand; the first may be of another sequence, by its name."""
         if first.test_digest != second.test_digest:
-            return Fault(f"{pair} were measured on different test sets")
+            return Fault(f"{before} and {after} were measured on different test sets")
         if first.base_digest != second.base_digest:
-            return Fault(f"{pair} were measured on different bases")
-        same = first.effective_digest == second.effective_digest
-        if (first.metric, first.metric_version) != (second.metric, second.metric_version) and (
-            not same
-        ):
-            return Fault(f"{pair} were scored by different metrics or versions of one")
+            return Fault(f"{before} and {after} were measured on different bases")
+        if first.effective_digest == second.effective_digest:
+            return Unchanged((first.key, second.key), second.n, first.value, second.value)
+        if (first.metric, first.metric_version) != (second.metric, second.metric_version):
+            return Fault(
+                f"{before} and {after} were scored by different metrics or versions of one"
+            )
+        self.tests[second.task] = second.test_digest
         one, other = self.scores(first, before), self.scores(second, after)
         if isinstance(one, Fault):
             return one
         if isinstance(other, Fault):
             return other
         if len(one) != len(other):
-            return Fault(f"{pair} have different parts")
+            return Fault(f"{before} and {after} have different parts")
         parts = [_paired(mine, theirs) for mine, theirs in zip(one, other, strict=True)]
         rows = tuple(part for part in parts if part is not None)
         if len(rows) < len(parts):
-            return Fault(f"{pair} have no rows in common, or ids that repeat")
-        return Comparison((first.key, second.key), rows, proved=same)
+            return Fault(f"{before} and {after} have no rows in common, or ids that repeat")
+        return Comparison((first.key, second.key), rows)
 
-    def scores(self, cell: Cell, name: str) -> Scores | Fault:
+    def scores(self, cell: Measured, place: Place | str) -> Scores | Fault:
         """The score of every row of a cell, out of its predictions."""
-        if cell.predictions is None or cell.predictions_sha256 is None:
-            return Fault(f"{name}: its predictions were not kept")
         known = self._scores.get(cell.key)
         if known is None:
-            known = self._scores[cell.key] = _read(self.home / cell.predictions, cell, name)
+            known = self._scores[cell.key] = _read(self.home, cell, str(place))
+        if isinstance(known, Fault) and isinstance(place, Place):
+            self.faults.setdefault(str(place), known.why)
         return known
 
-    def _fault(self, place: Place, cell: Cell | None) -> str | None:
+    def _fault(self, place: Place, cell: Measured | None) -> str | None:
         if cell is None:
             return None
-        if cell.base_digest != self.sequence.base_digest:
+        if cell.base_digest != self.base_digest:
             return f"{place} was measured on another base"
-        declared = next(task.data.get("test") for task in self.tasks if task.name == place.task)
-        if cell.test_digest != declared:
+        if cell.test_digest != self.declared[place.task]:
             return f"{place} was measured on rows that are not its task's test set"
-        found = self.scores(cell, str(place))
-        return found.why if isinstance(found, Fault) else None
+        return None
 
 
-def gather(registry: Registry, sequence: str, read: Read, document: Json) -> Evidence:
-    """The evidence there is about a sequence.
+def gather(registry: Registry, sequence: str, version: int, read: Read) -> Evidence:
+    """The evidence there is about a version of a sequence, read as it is asked for.
 
     Args:
         registry: where it is.
         sequence: its name.
+        version: a filed one.
         read: the mode to judge.
-        document: the certificate of the version; it says whether tasks have heads.
     """
-    return Evidence(
-        sequence=registry.sequence(sequence),
-        tasks=registry.tasks(sequence),
-        read=read,
-        encoder=_has_heads(document),
-        home=registry.settings.home,
-        cells={
-            (cell.version, cell.task, cell.read, cell.adapter_of or ""): cell
-            for cell in registry.cells(sequence)
-        },
-    )
+    with registry._database.reading() as session:
+        owner = lineage.known_sequence(session, sequence)
+        tasks = session.execute(
+            select(Task.name, Task.data["test"].as_string(), Task.config[KEY].as_string())
+            .where(Task.sequence_id == owner.id)
+            .order_by(Task.position)
+        ).all()
+        level, trained = session.execute(
+            select(Certificate.level, Certificate.read)
+            .join(Version, Version.certificate_id == Certificate.id)
+            .where(Version.sequence_id == owner.id, Version.number == version)
+        ).one()
+        return Evidence(
+            sequence=sequence,
+            base_digest=owner.base_digest,
+            protection=str(owner.adapter.get("protection", "disjoint")),
+            tasks=tuple(name for name, _, _ in tasks),
+            declared={name: test for name, test, _ in tasks},
+            predecessors={name: old for name, _, old in tasks if old},
+            read=read,
+            encoder=_has_heads(lineage.version_row(session, sequence, 1).certificate.document),
+            certificate=Certified(level=cast(CertificateLevel, level), read=cast(Read, trained)),
+            home=registry.settings.home,
+            cells=Cells(registry, owner.id, read),
+        )
 
 
 def _has_heads(document: Json) -> bool:
+    """Whether the first task has a head: all or none of a base's tasks have."""
     tasks = document.get("tasks")
     return isinstance(tasks, list) and any(
         isinstance(task, Mapping) and task.get("head") is not None for task in tasks
     )
 
 
-def _read(path: Path, cell: Cell, name: str) -> Scores | Fault:
+def _read(home: Path, cell: Measured, name: str) -> Scores | Fault:
+    if cell.predictions is None or cell.predictions_sha256 is None:
+        return Fault(f"{name}: its predictions were not kept")
+    path = home / cell.predictions
     if not path.is_file():
         return Fault(f"{name}: its predictions are gone ({cell.predictions})")
     data = path.read_bytes()

@@ -36,7 +36,7 @@ def judge(
         champion: what serves now; 0 is the bare base, None is nothing.
         stale: versions that stand on one that was rolled back -> why.
         waivers: those of this sequence; only what is in force counts.
-        retired: tasks that no longer serve.
+        retired: tasks that no longer serve. They are guards still, where they were.
         at: when, for waivers; None is now.
 
     Raises:
@@ -52,9 +52,7 @@ def judge(
         )
     if champion:
         registry.version(sequence, champion)
-    certificate = registry.certificate(sequence, version)
-    evidence = gather(registry, sequence, policy.read, certificate.document)
-    protection = str(evidence.sequence.adapter.get("protection", "disjoint"))
+    evidence = gather(registry, sequence, version, policy.read)
     case = comparisons.Case(version=version, champion=champion, policy=policy, retired=retired)
     comparisons.require_row(evidence, case)
     measured = [
@@ -66,8 +64,8 @@ def judge(
     test_sets = rules.test_sets(evidence, version, champion)
     found = [
         rules.integrity(faults(registry, sequence, version)),
-        rules.certificate(policy, certificate, protection),
-        rules.dependency(sequence, version, stale),
+        rules.certificate(policy, evidence.certificate, evidence.protection),
+        rules.dependency(sequence, version, stale, filed.task, retired),
         rules.cells(evidence),
         test_sets,
         *measured,

@@ -46,7 +46,8 @@ def policy_of_record(record: SequenceRecord) -> GatePolicy:
     """The policy that a sequence's recorded settings say.
 
     Raises:
-        BadInput: a setting is none, or a number is out of bounds.
+        BadInput: a setting is none, a number is out of bounds, or another read than the one that is
+            trained and served is to be judged.
     """
     settings = record.settings
     defaults = asdict(GateConfig())
@@ -54,6 +55,12 @@ def policy_of_record(record: SequenceRecord) -> GatePolicy:
     known: dict[str, Any] = {**defaults, **trained, **cast(Json, settings.get("gate", {}))}
     for key, value in known.items():
         _check(record.name, key, value)
+    if known["read"] != trained["read"]:
+        raise BadInput(
+            f"sequence {record.name!r}: recorded gate.read {known['read']!r}",
+            f"{trained['read']!r}, the read that is trained and served",
+            "Leave `gate.read` out; `lori run FILE` records the file's policy again.",
+        )
     return policy_from(
         GateConfig(**known),
         guards=cast(Sequence[str], settings.get("guards", ())),

@@ -5,23 +5,28 @@ sequence.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
+from typing import cast
 
-from sqlalchemy import String, case, cast, func, select
+from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
-from lori_core.digests import sha256_json
+from lori_core.digests import canonical_json, sha256_json
 from registry import lineage
 from registry.clock import now
-from registry.decision_models import PolicyRow, ReportRow
-from registry.decisions import GateReport
+from registry.decision_models import PolicyRow, ReportRow, UseRow
+from registry.decisions import GateReport, RuleResult
 from registry.gating.policy import policy_document
 from registry.models import Sequence
+from registry.records import Json
 from registry.store import Registry
 
 
 def record(registry: Registry, report: GateReport, by: str) -> GateReport:
     """Keep a report that `by` asked for, and its policy if the sequence was never judged by it.
+
+    One that says nothing new (policy, champion, rules and cells are those of the version's newest) is
+    not kept twice, and uses no test set again: the one that is kept answers.
 
     Returns the report with its id, digest, time and the policy's version.
     """
@@ -30,6 +35,11 @@ def record(registry: Registry, report: GateReport, by: str) -> GateReport:
         policy = _policy(session, owner, report, by)
         judged = replace(report, policy=replace(report.policy, version=policy.version))
         document = report_document(judged)
+        if (known := _newest(session, owner, report.version)) and _same(known.document, document):
+            uses = cast(Mapping[str, int], known.document["test_uses"])
+            return replace(
+                judged, id=known.id, sha256=known.sha256, created=known.created, test_uses=uses
+            )
         row = ReportRow(
             sequence_id=owner.id,
             number=report.version,
@@ -44,7 +54,29 @@ def record(registry: Registry, report: GateReport, by: str) -> GateReport:
         )
         session.add(row)
         session.flush()
+        if used := [
+            {"report_id": row.id, "digest": each} for each in sorted(set(report.tests.values()))
+        ]:
+            session.execute(insert(UseRow), used)
         return replace(judged, id=row.id, sha256=row.sha256, created=row.created)
+
+
+def _newest(session: Session, owner: Sequence, number: int) -> ReportRow | None:
+    return session.scalar(
+        select(ReportRow)
+        .where(ReportRow.sequence_id == owner.id, ReportRow.number == number)
+        .order_by(ReportRow.id.desc())
+        .limit(1)
+    )
+
+
+def _same(kept: Json, document: Json) -> bool:
+    """Whether two reports say the same, but for how often test sets had been used by then."""
+    mine, theirs = (
+        canonical_json({key: said for key, said in each.items() if key != "test_uses"})
+        for each in (document, kept)
+    )
+    return mine == theirs
 
 
 def report_document(report: GateReport) -> dict[str, object]:
@@ -56,10 +88,26 @@ def report_document(report: GateReport) -> dict[str, object]:
         "champion": report.champion,
         "policy": policy,
         "ok": report.ok,
-        "rules": [asdict(rule) for rule in report.rules],
+        "rules": [_rule_document(rule) for rule in report.rules],
         "test_uses": dict(report.test_uses),
         "tests": dict(report.tests),
         "evidence": dict(report.evidence),
+    }
+
+
+def _rule_document(rule: RuleResult) -> dict[str, object]:
+    """As `dataclasses.asdict` says it, which copies each figure: there may be thousands of rules."""
+    return {
+        "rule": rule.rule,
+        "figure": rule.figure,
+        "bound": rule.bound,
+        "limit": rule.limit,
+        "ok": rule.ok,
+        "verdict": rule.verdict,
+        "why": rule.why,
+        "n": rule.n,
+        "needed": rule.needed,
+        "waived": rule.waived,
     }
 
 
@@ -70,19 +118,16 @@ def times_used(registry: Registry, tests: Mapping[str, str]) -> dict[str, int]:
         registry: whose recorded reports count.
         tests: task -> digest of its test set.
     """
-    digests = sorted(set(tests.values()))
-    if not digests:
+    if not tests:
         return {}
-    columns = [
-        func.sum(
-            case((cast(ReportRow.tests, String).contains(digest, autoescape=True), 1), else_=0)
-        )
-        for digest in digests
-    ]
+    counted = (
+        select(UseRow.digest, func.count())
+        .where(UseRow.digest.in_(sorted(set(tests.values()))))
+        .group_by(UseRow.digest)
+    )
     with registry._database.reading() as session:
-        row = session.execute(select(*columns)).one()
-    before = {digest: int(count or 0) for digest, count in zip(digests, row, strict=True)}
-    return {task: before[digest] + 1 for task, digest in sorted(tests.items())}
+        before = {digest: int(count) for digest, count in session.execute(counted)}
+    return {task: before.get(digest, 0) + 1 for task, digest in sorted(tests.items())}
 
 
 def _policy(session: Session, owner: Sequence, report: GateReport, by: str) -> PolicyRow:

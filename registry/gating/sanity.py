@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from lori_core.config import Protection, Read
+from lori_core.config import Protection
 from registry.decisions import GatePolicy
 from registry.gating.policy import reach
 from registry.gating.statistics import Comparison, Question, Rows, answer, rows_to_tell
@@ -33,7 +33,6 @@ def oddities(
     tasks: Sequence[str],
     rows: Mapping[str, tuple[int, ...]],
     protection: Protection,
-    read: Read,
 ) -> tuple[Oddity, ...]:
     """Rules of a policy that cannot refuse, or cannot pass.
 
@@ -42,10 +41,9 @@ def oddities(
         tasks: in order.
         rows: task -> its test rows; harmful and harmless ones apart where the metric is `refusal`.
         protection: of the sequence.
-        read: the mode it is trained under.
     """
     lax = list(_never_refuses(policy, protection))
-    found = [*lax, *_never_passes(policy, tasks, rows, protection, read)]
+    found = [*lax, *_never_passes(policy, tasks, rows)]
     measured = policy.read == "cumulative" or protection == "overlap"
     asked = {"guard", "learning", "certificate", *(("forgetting",) if measured else ())}
     if asked <= {each.rule for each in lax}:
@@ -82,16 +80,8 @@ def _never_passes(
     policy: GatePolicy,
     tasks: Sequence[str],
     rows: Mapping[str, tuple[int, ...]],
-    protection: Protection,
-    read: Read,
 ) -> Sequence[Oddity]:
     found: list[Oddity] = []
-    if policy.read == "isolated" and read != "isolated" and policy.certificate == "G2":
-        why = f"certificates are about the {read} read, the one it is trained under; `gate.read` is isolated"
-        found.append(Oddity(rule="certificate", problem="never passes", why=why, needed={}))
-    if policy.guards and policy.read not in (read, "cumulative"):
-        why = f"guards are measured under the {read} read and `gate.read` is {policy.read}"
-        found.append(Oddity(rule="guard", problem="never passes", why=why, needed={}))
     families = {
         "guard": (policy.guards, policy.max_guard_drop),
         "forgetting": (tasks[:-1] if policy.read == "cumulative" else (), policy.max_forgetting),

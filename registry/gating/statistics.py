@@ -55,8 +55,6 @@ class Comparison:
     keys: tuple[str, str]
     """Of the two cells: what tells one comparison from another."""
     parts: tuple[Rows, ...]
-    proved: bool = False
-    """The same function on the same rows, by digest: the drop is exactly 0."""
 
     @property
     def n(self) -> int:
@@ -79,18 +77,40 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
+class Unchanged:
+    """The same function on the same rows, by digest: the drop is exactly 0, and no row is read."""
+
+    keys: tuple[str, str]
+    n: int
+    before: float
+    after: float
+
+    @property
+    def parts(self) -> tuple[Rows, ...]:
+        """No rows: none has to be compared."""
+        return ()
+
+    def drop(self, tail: float) -> Interval:
+        """Nothing, with certainty."""
+        return _NOTHING
+
+
+_NOTHING = Interval(0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
     """Has nothing dropped by more than `limit`, in any of these comparisons?"""
 
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[Comparison | Unchanged, ...]
     limit: float
 
     @property
     def proved(self) -> bool:
         """Whether it needs no statistics."""
-        return all(comparison.proved for comparison in self.comparisons)
+        return all(isinstance(each, Unchanged) for each in self.comparisons)
 
-    def worst(self, tail: float) -> tuple[Comparison, Interval]:
+    def worst(self, tail: float) -> tuple[Comparison | Unchanged, Interval]:
         """The comparison whose bound is highest: where it is within the limit, all are."""
         asked = [(comparison, comparison.drop(tail)) for comparison in self.comparisons]
         return max(asked, key=lambda each: each[1].high)
@@ -113,7 +133,7 @@ class Answer:
     """The highest upper bound, at the share of error the question had."""
     tail: float
     """That share; 0 for what is proved."""
-    comparison: Comparison
+    comparison: Comparison | Unchanged
     """The one with that bound."""
 
 
@@ -159,8 +179,10 @@ def rows_to_tell(question: Question, given: Answer) -> int | None:
     return None if None in needed else max(rows for rows in needed if rows is not None)
 
 
-def rows_needed(comparison: Comparison, limit: float, tail: float) -> int | None:
+def rows_needed(comparison: Comparison | Unchanged, limit: float, tail: float) -> int | None:
     """The rows at which a drop as it was seen would be bounded by `limit`; None if it never is."""
+    if isinstance(comparison, Unchanged):
+        return None  # what is exact does not change with the rows
     seen = comparison.drop(tail).value
     if not seen < limit:
         return None
@@ -194,8 +216,6 @@ def rows_needed(comparison: Comparison, limit: float, tail: float) -> int | None
 
 @lru_cache(maxsize=4096)
 def _drop(comparison: Comparison, tail: float) -> Interval:
-    if comparison.proved:
-        return Interval(0.0, 0.0, 0.0)
     parts = []
     for part in comparison.parts:
         found = paired_change(part.before, part.after, confidence=1 - tail, one_sided=True)

@@ -135,6 +135,7 @@ def test_the_first_account_ends_the_printed_token_and_free_reading(
         "name": "ann",
         "role": "admin",
         "account": True,
+        "vouched_by": [owner().name],
     }
 
 

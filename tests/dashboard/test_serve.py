@@ -1,3 +1,4 @@
+import asyncio
 import hashlib
 import hmac
 import json
@@ -12,8 +13,10 @@ from api_cases import Browser
 from fastapi.testclient import TestClient
 
 from dashboard.app import make_app
+from dashboard.errands import running
 from dashboard.serve import is_loopback, serve
 from lori_core.errors import BadInput, CheckFailed
+from registry import outbox
 from registry.accounts import owner
 from registry.clock import now
 from registry.desk import Desk
@@ -65,6 +68,40 @@ def test_the_api_describes_itself_and_loads_nothing_from_elsewhere(registry: Reg
         assert browser.get("/docs").status == browser.get("/redoc").status == 404
         assert browser.ask("PATCH", "/api/sequences").status == 405
         assert browser.get("/healthz").json["ok"] is True
+
+
+def test_a_mute_receiver_does_not_hold_the_server_up(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "SECONDS", 1)
+    with socket.create_server(("127.0.0.1", 0)) as mute:  # takes connections, and says nothing
+        for name in ("one", "two", "three", "four", "five"):
+            add(registry, name, f"http://127.0.0.1:{mute.getsockname()[1]}/{name}")
+        Desk(registry, owner()).freeze("assistant", now() + timedelta(hours=1), "holiday")
+        with TestClient(make_app(registry, token="lori_x"), base_url="http://localhost"):
+            time.sleep(0.5)
+            began = time.monotonic()
+        assert time.monotonic() - began < 2.5
+
+
+def test_errands_that_end_by_a_bug_say_so_at_once(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*given: object, **options: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(outbox, "deliver", broken)
+
+    async def serve_a_while() -> None:
+        async with running(registry):
+            deadline = time.monotonic() + 20
+            while not caplog.records and time.monotonic() < deadline:
+                await asyncio.sleep(0.02)
+            (record,) = caplog.records
+            assert (record.levelname, record.exc_info is not None) == ("CRITICAL", True)
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        asyncio.run(serve_a_while())
 
 
 def test_messages_are_delivered_signed_while_the_app_runs(registry: Registry) -> None:

@@ -1,20 +1,32 @@
 """Somebody's LoRAs as versions: through the real command, on a tiny base."""
 
+import io
 import json
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from safetensors.numpy import save_file
 
+from flows.adopting import Adoption, plan_adoption
+from flows.adopting_run import _Work
 from flows.cli import lori
+from flows.progress import Narrator
+from flows.reporter import Reporter
+from flows.stage_process import StageProcess
+from lori_core.errors import BadInput
+from lori_core.peft_folder import read_peft_folder
 from tests.flows.conftest import HOW, Lab
 from tests.flows.tiny import rows, write_rows, write_sequence
+
+if TYPE_CHECKING:
+    from lori_core.shared_adapter import TaskAdapter
 
 
 def a_lora(folder: Path, **settings: object) -> Path:
@@ -152,6 +164,46 @@ def test_adopting_again_says_it_is_there_and_changes_nothing(adopted: Lab) -> No
     )
     assert (renamed.returncode, "already, as team/1" in renamed.stderr) == (2, True)
     assert json_of(adopted, "versions", "team") == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("when", ["before it is read", "while it is read"])
+def test_a_folder_that_changes_under_the_adoption_is_not_adopted(
+    workshop: Lab, when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows.stages import adopting
+
+    monkeypatch.chdir(workshop.folder)
+    ask = Adoption(
+        folder=Path("loras/color"), sequence="team", task="color", base="base",
+        test=Path("rows/color.jsonl"), metric="exact_match", max_new_tokens=2,
+    )  # fmt: skip
+    planned = plan_adoption(ask, read_peft_folder(ask.folder), workshop.home)
+    asked: dict[str, Any] = {}
+
+    class Asked(StageProcess):
+        def run(self, stage: str, folder: Path, spec: dict[str, Any], *_: object) -> dict[str, Any]:
+            asked.update(spec)
+            return {}
+
+    with Narrator(quiet=True) as narrator:
+        _Work(workshop.home, planned, Asked(workshop.home, "team"), narrator).adopt(())
+    loaded = adopting.adopt_task
+
+    def then_changed(*given: Any, **options: Any) -> "TaskAdapter":
+        made = loaded(*given, **options)
+        other_numbers(workshop)
+        return made
+
+    stage = workshop.folder / "stage"
+    stage.mkdir()
+    if when == "before it is read":
+        other_numbers(workshop)
+    else:
+        monkeypatch.setattr(adopting, "adopt_task", then_changed)
+    with pytest.raises(BadInput, match=r"adapter_model.safetensors was changed while"):
+        adopting.adopt_stage(asked, stage, Reporter(io.BytesIO()))
+    assert list(stage.iterdir()) == []
 
 
 def another_rank(lab: Lab) -> None:

@@ -54,6 +54,17 @@ def test_a_changed_gate_is_recorded_and_said_once(learned: Lab) -> None:
     assert re.search(r"probes of tiny/3: last recomputed \S+ \S+, all as certified", back.stdout)
 
 
+def test_a_changed_promotion_says_from_when_on_it_counts(learned: Lab) -> None:
+    learned.file.write_text(learned.file.read_text() + "promotion: auto\n")
+    answer = learned.lori("run", learned.file)
+    first, last = answer.stdout.splitlines()
+    assert first == (
+        "promotion changed: recorded. Whether a second person must approve goes by it from the next "
+        "`lori promote` on; what `lori run` does by itself, from the next version on."
+    )
+    assert "nothing to do" in last
+
+
 def test_checking_a_file_takes_over_none_of_its_settings(learned: Lab) -> None:
     learned.file.write_text(learned.file.read_text() + f"{WARN}\n")
     assert learned.lori("check", learned.file).returncode == 0

@@ -24,7 +24,7 @@ from tests.flows.filed import NAME, declare, make_home
 Say = Callable[..., Result]
 TOLD = {
     "id", "kind", "alias", "from_version", "to_version", "status", "requested_by", "approved_by",
-    "reason", "applied_at",
+    "reason", "applied_at", "report_id", "report_sha256", "confirmations",
 }  # fmt: skip
 
 
@@ -85,6 +85,7 @@ def account(home: Path, name: str, role: str) -> str:
 def test_a_version_that_keeps_the_guards_passes_with_each_rule_told(say: Say) -> None:
     answer = say("gate", f"{NAME}/2")
     assert answer.exit_code == 0, answer.output
+    assert answer.stdout.splitlines()[-1] == "assistant/2 passes the gate"
     for rule in ("certificate", "integrity", "dependency", "cells", "guard:safety:under:maths"):
         assert rule in re.sub(r"\s", "", answer.stdout)
     assert "home " in answer.stderr
@@ -142,6 +143,34 @@ def test_an_expectation_that_no_longer_holds_refuses(say: Say) -> None:
     assert (serves(say), serves(say, "previous")) == (2, 1)
 
 
+def test_the_bare_base_and_nothing_yet_may_be_expected_by_name(say: Say) -> None:
+    assert say("promote", f"{NAME}/1", "--reason", "x", "--expect", "base").exit_code == 1
+    done(say("promote", f"{NAME}/1", "--reason", "first", "--expect", "none"))
+    done(say("rollback", NAME, "--base", "--reason", "emergency", "--expect", "1"))
+    for wrong in ("none", "1"):
+        assert say("promote", f"{NAME}/1", "--reason", "x", "--expect", wrong).exit_code == 1
+    done(say("promote", f"{NAME}/1", "--reason", "again", "--expect", "base"))
+    done(say("rollback", NAME, "--base", "--reason", "emergency"))
+    done(say("promote", f"{NAME}/1", "--reason", "again", "--expect", "0"))
+    assert "base (or 0) for the bare base" in " ".join(say("promote", "--help").stdout.split())
+
+
+def test_what_serves_already_is_said_to_and_nothing_is_recorded(say: Say) -> None:
+    first = json.loads(done(say("promote", f"{NAME}/1", "--reason", "first", "--json")).stdout)
+    assert first["already"] is False
+    again = done(say("promote", f"{NAME}/1", "--reason", "a second time"))
+    assert again.stdout.startswith("assistant/1 already serves; nothing recorded (promote ")
+    back = done(say("rollback", NAME, "--to-version", "1", "--reason", "x"))
+    assert "assistant/1 already serves; nothing recorded" in back.stdout
+    assert json.loads(done(say("promote", f"{NAME}/1", "--reason", "x", "--json")).stdout) == {
+        **first, "already": True
+    }  # fmt: skip
+    done(say("promote", f"{NAME}/2", "--to", "candidate", "--reason", "a look"))
+    nominated = done(say("promote", f"{NAME}/2", "--to", "candidate", "--reason", "a look"))
+    assert "assistant/2 already is assistant@candidate; nothing recorded" in nominated.stdout
+    assert len(told(say("history", NAME, "--json"))) == 1
+
+
 def test_a_candidate_serves_nothing(say: Say) -> None:
     done(say("promote", f"{NAME}/2", "--to", "candidate", "--reason", "to be looked at"))
     assert (serves(say), serves(say, "candidate")) == (None, 2)
@@ -176,8 +205,19 @@ def test_a_version_whose_files_changed_is_never_promoted(say: Say, home: Path) -
         (("rollback", f"{NAME}/1", "--reason", "x"), "the sequence alone"),
         (("rollback", NAME, "--base", "--to-version", "1", "--reason", "x"), "exclude"),
         (("history", NAME, "--at", "yesterday"), "ISO 8601"),
+        (("history", NAME, "--at", "2099-01-01"), "a time that has come"),
+        (("history", NAME, "--at", "0001-01-01"), "a year from 1970"),
+        (("versions", f"{NAME}/9"), "version assistant/9: expected a version of the sequence"),
+        (("versions", f"{NAME}/9", "--json"), "lists them"),
+        (("webhooks", "remove", "chat"), "`lori webhooks list`"),
+        (("freeze", NAME, "--until", "1y", "--reason", "x"), "90m, 12h, 3d, 2w"),
         (("freeze", NAME, "--until", "2001-01-01", "--reason", "x"), "a time to come"),
-        (("approve", "7"), "promotion"),
+        (("approve", "7", "--reason", "x"), "promotion"),
+        (("approve", "7"), "--reason"),
+        (("reject", "7"), "--reason"),
+        (("delete", NAME, "--reason", "x"), "one version by number"),
+        (("delete", f"{NAME}/9", "--reason", "x"), "assistant/9"),
+        (("serve-vllm", NAME, "--vllm", "http://127.0.0.1:9", "--adapters", "x"), "lori promote"),
         (("retire", NAME, "cooking", "--reason", "x"), "cooking"),
     ],
 )
@@ -208,7 +248,7 @@ def test_a_second_person_approves_what_the_first_asked_for(say: Say, guarded: Pa
     assert request["status"] == "requested"
     assert "lori approve" in asked.stderr
     assert [each["id"] for each in told(say("pending", "--json"))] == [request["id"]]
-    assert say("approve", request["id"], token=anna).exit_code == 1
+    assert say("approve", request["id"], "--reason", "mine", token=anna).exit_code == 1
     assert serves(say) is None
     done(say("approve", request["id"], "--reason", "looked at it", token=ben))
     assert serves(say) == 2
@@ -218,8 +258,8 @@ def test_a_second_person_approves_what_the_first_asked_for(say: Say, guarded: Pa
 
 
 def test_a_request_may_be_turned_down(say: Say, guarded: Path) -> None:
-    ben = account(guarded, "ben", "reviewer")
     request = json.loads(say("promote", f"{NAME}/2", "--reason", "better", "--json").stdout)
+    ben = account(guarded, "ben", "reviewer")
     assert "nothing waits" not in done(say("pending")).stdout
     done(say("reject", request["id"], "--reason", "not now", token=ben))
     assert serves(say) is None
@@ -231,6 +271,36 @@ def test_a_trainer_cannot_promote(say: Say, home: Path) -> None:
     answer = say("promote", f"{NAME}/2", "--reason", "mine", token=account(home, "tom", "trainer"))
     assert answer.exit_code == 1
     assert "role" in answer.stderr
+
+
+def test_once_there_are_accounts_who_has_no_token_reads_and_is_told_so_in_one_line(
+    say: Say, home: Path
+) -> None:
+    secret = done(say("accounts", "first", "ada")).stdout.strip()
+    for decision in (
+        ("promote", f"{NAME}/2", "--reason", "mine"),
+        ("accounts", "token", "ada"),
+        ("accounts", "add", "eve", "--role", "admin"),
+        ("webhooks", "add", "chat", "http://127.0.0.1:9/x"),
+        ("delete", f"{NAME}/3", "--reason", "mine"),
+        ("doctor", "--repair"),
+    ):
+        answer = say(*decision)
+        assert (answer.exit_code, answer.stderr.count("\n")) == (1, 1), answer.output
+        assert "LORI_TOKEN" in answer.stderr
+    assert say("gate", f"{NAME}/2").exit_code == 0
+    for question in (("history", NAME), ("versions", NAME), ("status",), ("pending",)):
+        done(say(*question))
+    done(say("promote", f"{NAME}/2", "--reason", "better", token=secret))
+    assert "ada" in done(say("accounts", "list", token=secret)).stdout
+
+
+def test_the_first_admin_can_be_made_where_others_were_made_before(say: Say, home: Path) -> None:
+    account(home, "vera", "viewer")
+    assert say("accounts", "add", "eve", "--role", "admin").exit_code == 1
+    secret = done(say("accounts", "first", "ada")).stdout.strip()
+    assert say("accounts", "first", "eve").exit_code == 1
+    done(say("accounts", "disable", "vera", token=secret))
 
 
 # Rollback and history
@@ -264,6 +334,13 @@ def test_what_servers_confirmed_stands_beside_what_is_designated(say: Say, home:
             NAME, 1, "safety", "inherited", "0" * 64, "gpu-7", datetime.now(UTC)
         )
     assert "gpu-7 loaded assistant/1 safety" in done(say("history", NAME)).stdout
+    (row,) = told(say("history", NAME, "--json"))
+    (loaded,) = row["confirmations"]  # type: ignore[misc]
+    assert (loaded["host"], loaded["matches"]) == ("gpu-7", False)
+    for moment in (row["applied_at"], loaded["loaded_at"]):
+        assert re.fullmatch(r"20[0-9T:.-]+Z", str(moment))
+    report = done(say("history", NAME)).stdout
+    assert str(row["report_sha256"]) in report
     done(say("promote", f"{NAME}/2", "--reason", "second"))
     assert "assistant/2 is designated" in done(say("history", NAME)).stdout
 
@@ -313,20 +390,30 @@ def test_a_frozen_sequence_is_promoted_again_once_thawed(say: Say) -> None:
     answer = say("promote", f"{NAME}/1", "--reason", "now")
     assert answer.exit_code == 1
     assert "holidays" in answer.stderr
+    for look in (("status",), ("status", NAME), ("versions", NAME)):
+        assert "assistant is frozen until 20" in done(say(*look)).stdout
+    (row,) = told(say("status", "--json"))
+    assert row["frozen"] == {**row["frozen"], "reason": "holidays"}
+    assert set(row["frozen"]) == {"until", "by", "reason"}  # type: ignore[call-overload]
     done(say("thaw", NAME, "--reason", "back"))
+    assert "frozen" not in done(say("status")).stdout
+    assert told(say("status", "--json"))[0]["frozen"] is None
     done(say("promote", f"{NAME}/1", "--reason", "now"))
 
 
 def test_two_persons_set_a_rule_aside_for_a_time(say: Say, home: Path) -> None:
-    ben = account(home, "ben", "reviewer")
+    anna, ben = account(home, "anna", "promoter"), account(home, "ben", "reviewer")
     rule = "guard:safety:under:code"
-    answer = done(say("waive", f"{NAME}/3", rule, "--until", "12h", "--reason", "known"))
+    answer = done(
+        say("waive", f"{NAME}/3", rule, "--until", "12h", "--reason", "known", token=anna)
+    )
     assert "waivers approve" in answer.stdout
     (waiver,) = told(say("waivers", "list", NAME, "--json"))
-    assert say("promote", f"{NAME}/3", "--reason", "x").exit_code == 1, "one person is not enough"
+    alone = say("promote", f"{NAME}/3", "--reason", "x", token=anna)
+    assert alone.exit_code == 1, "one person is not enough"
     done(say("waivers", "approve", waiver["id"], "--reason", "agreed", token=ben))
     assert "in force" in done(say("waivers", "list", NAME)).stdout
-    done(say("promote", f"{NAME}/3", "--reason", "with a waiver"))
+    done(say("promote", f"{NAME}/3", "--reason", "with a waiver", token=anna))
     assert serves(say) == 3
 
 
@@ -353,11 +440,39 @@ def test_doctor_finds_and_mends_an_alias_that_was_moved_by_hand(say: Say, home: 
     done(say("doctor"))
 
 
+def test_a_version_that_nothing_needs_is_deleted_and_the_log_says_so(say: Say, home: Path) -> None:
+    refused = say("delete", f"{NAME}/2", "--reason", "a mistake")
+    assert refused.exit_code == 1
+    assert "version 3 was trained on it" in refused.stderr
+    done(say("promote", f"{NAME}/2", "--reason", "better"))
+    assert "is deleted" in done(say("delete", f"{NAME}/3", "--reason", "unsafe")).stdout
+    assert [row["version"] for row in told(say("versions", NAME, "--json"))] == [1, 2]
+    served = say("delete", f"{NAME}/2", "--reason", "a mistake")
+    assert served.exit_code == 1
+    assert "it served" in served.stderr
+    with open_registry(home) as registry:
+        last = Desk(registry, owner()).log(NAME)[-1]
+    assert (last.kind, last.payload["version"], last.payload["reason"]) == ("deleted", 3, "unsafe")
+    assert "unbroken" in done(say("history", NAME, "--check")).stdout
+    assert "nothing is wrong" in done(say("doctor")).stdout
+
+
+def test_the_readme_shows_what_the_commands_print(say: Say) -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    promoted = done(say("promote", f"{NAME}/2", "--reason", "better")).stdout.splitlines()[0]
+    assert f"{promoted.partition(' by ')[0]} by os:anna" in readme
+    refused = say("promote", f"{NAME}/3", "--reason", "newest").stderr
+    assert refused in readme
+    nowhere = say("rollback", NAME, "--reason", "complaints")
+    assert "`--base` serves the bare base" in nowhere.stderr, "as the readme says of the first one"
+
+
 def test_the_first_account_is_an_admin_who_adds_the_others(say: Say) -> None:
     secret = done(say("accounts", "first", "anna")).stdout.strip()
     assert secret.startswith("lori_")
     assert say("accounts", "first", "otto").exit_code == 1
-    done(say("accounts", "add", "vera", "--role", "viewer", token=secret))
+    added = done(say("accounts", "add", "vera", "--role", "viewer", token=secret)).stdout
+    assert added.startswith("vera has the role viewer; `lori accounts token vera`")
     viewer = done(say("accounts", "token", "vera", token=secret)).stdout.strip()
     assert say("accounts", "add", "eve", "--role", "admin", token=viewer).exit_code == 1
     names = [each["name"] for each in told(say("accounts", "list", "--json", token=secret))]
@@ -398,6 +513,9 @@ def test_a_server_answers_and_decides_for_commands_elsewhere(say: Say, home: Pat
             return CliRunner().invoke(lori, list(arguments), env={**away, "LORI_TOKEN": token})
 
         assert ask("status", token=None).exit_code == 2
+        wrong = ask("status", token="lori_" + "x" * 43)
+        assert (wrong.exit_code, wrong.stderr.count("expected")) == (2, 1), wrong.stderr
+        assert f"token ({url} does not take it: unknown)" in wrong.stderr
         promoted = done(ask("promote", f"{NAME}/2", "--reason", "from afar"))
         assert "assistant@champion is assistant/2" in promoted.stdout
         assert f"registry {url}" in promoted.stderr

@@ -3,8 +3,12 @@ import json
 import pytest
 
 from dashboard.figures import matrix_json, summary
-from flows.report import cell_text, summary_lines
+from flows.decided import promotions_table
+from flows.progress import Narrator
+from flows.report import cell_text, print_table, summary_lines
 from lori_core.forgetting import ScoreMatrix
+from registry.clock import now
+from registry.decisions import Promotion
 from registry.records import Cell, MatrixCells, MatrixRow
 
 
@@ -53,3 +57,26 @@ def test_what_is_undefined_is_null_for_programs_and_a_word_for_people() -> None:
 def test_a_cell_is_shown_with_its_interval_and_its_rows() -> None:
     assert cell_text(cell(0.5)) == "50.0 [25.0, 75.0] n=10"
     assert cell_text(None) == "–"
+
+
+STRANGE = ["closes [/ticket 12]", "see [bold]x[/bold]", "fixes [#123] :smile:", "[link=file:///x]y"]
+
+
+@pytest.mark.parametrize("reason", STRANGE)
+def test_a_strangers_brackets_and_colons_are_shown_as_they_are(
+    reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = Promotion(
+        id=1, sequence="s", kind="promote", alias="champion", from_version=None, to_version=1,
+        status="applied", requested_by="a", approved_by=None, reason=reason, requested_at=now(),
+        applied_at=now(), report_id=None, report_sha256=None,
+    )  # fmt: skip
+    print_table(promotions_table([made]))
+    shown = [line.split("│")[-2].strip() for line in capsys.readouterr().out.splitlines()[3:-1]]
+    assert "".join(shown).replace(" ", "") == reason.replace(" ", "")
+
+
+@pytest.mark.parametrize("text", STRANGE)
+def test_progress_says_what_it_is_told(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Narrator().say(text)
+    assert capsys.readouterr().err == f"{text}\n"

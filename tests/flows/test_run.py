@@ -333,9 +333,9 @@ def test_a_signal_ends_everything_and_the_next_run_goes_on(
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
     assert process.returncode == code
-    assert said.startswith("Stopped. Kept: ")
+    assert said.splitlines()[-1].startswith("Stopped. Kept: ")
     assert "The same command goes on from there." in said
-    assert said.count("\n") == 1
+    assert "Traceback" not in said
     assert psutil.wait_procs(children, timeout=5)[1] == []
     done = finished_stages(lab.home)
     answer = lab.lori("run", lab.file)

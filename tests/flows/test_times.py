@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from flows.times import parse_time, parse_until, shown
+from flows.times import json_time, parse_past, parse_time, parse_until, shown
 from lori_core.errors import BadInput
 
 NOW = datetime(2026, 3, 15, 12, tzinfo=UTC)
@@ -33,6 +33,29 @@ def test_a_span_counts_from_now(text: str, span: timedelta) -> None:
 def test_what_is_no_time_to_come_is_refused(text: str) -> None:
     with pytest.raises(BadInput):
         parse_until(text, NOW)
+
+
+def test_a_refused_end_names_the_spans_that_would_do() -> None:
+    for text in ("soon", "1y", "2026-03-15", "0001-01-01"):
+        with pytest.raises(BadInput, match=r"1 to 9999 of m, h, d or w, such as 90m, 12h, 3d, 2w"):
+            parse_until(text, NOW)
+
+
+def test_what_has_not_come_yet_is_no_time_to_ask_about() -> None:
+    assert parse_past("2026-03-15T12:00:00Z", NOW) == NOW
+    with pytest.raises(BadInput, match="a time that has come: it is"):
+        parse_past("2026-03-15T12:00:01Z", NOW)
+
+
+@pytest.mark.parametrize("text", ["0001-01-01", "9999-12-31T23:59:59Z", "1969-12-31"])
+def test_a_year_that_not_every_zone_has_is_refused_as_such(text: str) -> None:
+    with pytest.raises(BadInput, match="a year from 1970 to 9998"):
+        parse_time(text)
+
+
+def test_programs_are_told_every_time_in_one_form() -> None:
+    assert json_time(datetime.fromisoformat("2026-03-15T13:00:00+01:00")) == "2026-03-15T12:00:00Z"
+    assert datetime.fromisoformat(json_time(NOW)) == NOW
 
 
 def test_a_time_is_shown_with_its_zone() -> None:

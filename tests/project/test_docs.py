@@ -1,6 +1,7 @@
 """The promises of the documentation: links lead somewhere, every command is described, the reference is current."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -31,6 +32,25 @@ def test_every_command_has_help_and_a_place_in_the_docs() -> None:
     for name, command in commands().items():
         assert command.help, f"`lori {name}` has no help"
         assert f"lori {name}" in described, f"`lori {name}` is in no page"
+
+
+def test_the_receiver_that_the_docs_show_knows_our_messages_from_others() -> None:
+    from registry.outbox import DELIVERY_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, signature
+
+    page = (ROOT / "docs/commands.md").read_text()
+    (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names: dict[str, Callable[[str, dict[str, str], bytes], bool]] = {}
+    exec(program, names)  # type: ignore[arg-type]
+    secret, body = "a secret as printed", b'{"id":7}'
+    headers = {
+        DELIVERY_HEADER: "7",
+        TIMESTAMP_HEADER: "1770000000",
+        SIGNATURE_HEADER: signature(secret, 7, 1770000000, body),
+    }
+    assert names["is_ours"](secret, headers, body)
+    assert not names["is_ours"](secret, headers, body + b" ")
+    assert not names["is_ours"](secret, {**headers, TIMESTAMP_HEADER: "1770000001"}, body)
+    assert not names["is_ours"]("another secret", headers, body)
 
 
 def test_every_file_of_ours_keeps_to_one_room() -> None:

@@ -12,7 +12,8 @@ from sqlalchemy import create_engine, text
 
 sys.path.insert(0, str(Path(__file__).parent))  # registry_examples, also for child processes
 
-from decision_cases import Learned
+from decision_cases import HomeArtifacts, Learned
+from fake_aliases import FakeAliases
 from folder_artifacts import FolderArtifacts
 from registry_examples import declare, version_record, write_files
 
@@ -136,3 +137,24 @@ def database_kind(request: pytest.FixtureRequest) -> str:
 def learned_homes(tmp_path_factory: pytest.TempPathFactory) -> Learned:
     """Homes whose sequence passes its gate, to be copied."""
     return Learned(tmp_path_factory.mktemp("learned"))
+
+
+@pytest.fixture
+def aliases() -> FakeAliases:
+    return FakeAliases()
+
+
+@pytest.fixture
+def four(home: Path, learned_homes: Learned, aliases: FakeAliases) -> Iterator[Registry]:
+    """Four versions, each of which its gate lets pass; every promotion is by hand."""
+    learned_homes.into(home, 4)
+    with open_registry(home, artifacts=HomeArtifacts(home), aliases=aliases) as registry:
+        yield registry
+
+
+@pytest.fixture
+def asking(home: Path, learned_homes: Learned, aliases: FakeAliases) -> Iterator[Registry]:
+    """Three versions, and a policy that wants a second person."""
+    learned_homes.into(home, 3, "approval")
+    with open_registry(home, artifacts=HomeArtifacts(home), aliases=aliases) as registry:
+        yield registry

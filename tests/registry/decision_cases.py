@@ -8,11 +8,13 @@ from pathlib import Path
 
 from fake_aliases import FakeAliases
 from folder_artifacts import FolderArtifacts
-from registry_examples import die
+from registry_examples import die, killed_or_done
+from sqlalchemy import text
 
 from lori_core.digests import sha256_bytes, sha256_json
 from registry.artifacts import Filing, Upload
 from registry.decisions import Actor, Alias
+from registry.desk import Desk
 from registry.records import (
     Cell,
     CertificateRecord,
@@ -25,6 +27,8 @@ from registry.records import (
 from registry.store import Registry, open_registry
 
 ROWS = 60
+MODEL = "lori-assistant"
+WHY = "better at code"
 BASE = sha256_json("base")
 
 OWNER = Actor(name="os:root", role="admin", account=False)
@@ -196,3 +200,69 @@ class Faulty(FakeAliases):
 
 def dying(aliases: FakeAliases) -> None:
     die()
+
+
+def kinds(registry: Registry) -> list[str]:
+    return [entry.kind for entry in Desk(registry, ANN).log("assistant")]
+
+
+def promote(registry: Registry, *versions: int) -> None:
+    for version in versions:
+        made = Desk(registry, ANN).promote("assistant", version, reason=WHY)
+        assert (made.status, made.to_version) == ("applied", version)
+
+
+def break_a_file(registry: Registry, version: int) -> None:
+    path = registry.artifact_path("assistant", version) / "lori.safetensors"
+    path.write_bytes(path.read_bytes() + b"!")
+
+
+def break_the_certificate_file(registry: Registry, version: int) -> None:
+    path = registry.artifact_path("assistant", version) / "certificate.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "level": "G0"}))
+
+
+def break_the_certificate_row(registry: Registry, version: int) -> None:
+    with registry._database.writing() as session:
+        session.execute(
+            text('UPDATE certificates SET document = \'{"level": "G2"}\' WHERE number = :number'),
+            {"number": version},
+        )
+
+
+class Stored(FakeAliases):
+    """A stand-in that keeps aliases in a file, so that they outlive the process that set them."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+        if path.is_file():
+            self.aliases = {(MODEL, key): value for key, value in json.loads(path.read_text())}
+
+    def keep(self) -> None:
+        self.path.write_text(json.dumps([[key, value] for (_, key), value in self.aliases.items()]))
+
+
+def killed_promotion(
+    home: Path, folder: FolderArtifacts, tmp_path: Path, *, after_it_was_set: bool
+) -> Path:
+    """Version 1 serves; a process that promotes 2 is killed right after, or before, it set the alias."""
+    kept = tmp_path / "aliases.json"
+    with open_registry(home, artifacts=folder, aliases=Stored(kept)) as registry:
+        learn(registry, tmp_path / "learned", 2)
+        promote(registry, 1)
+        registry.aliases().keep()  # type: ignore[attr-defined]
+
+    class Killed(Stored):
+        def set_alias(self, model_name: str, alias: str, model_version: int) -> None:
+            if after_it_was_set:
+                super().set_alias(model_name, alias, model_version)  # type: ignore[arg-type]
+                self.keep()
+            dying(self)
+
+    def work() -> None:
+        with open_registry(home, artifacts=folder, aliases=Killed(kept)) as registry:
+            Desk(registry, ANN).promote("assistant", 2, reason=WHY)
+
+    assert killed_or_done(work) == -9
+    return kept

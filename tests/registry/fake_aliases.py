@@ -12,10 +12,15 @@ class FakeAliases:
         self.calls: list[str] = []
         self.aliases: dict[tuple[str, str], int] = {}
         self.tags: dict[str, dict[str, str]] = {}
+        self.others: set[tuple[str, int]] = set()
+        """Versions that serve what is none of ours."""
 
     def set_alias(self, model_name: str, alias: Alias, model_version: int) -> None:
         self.calls.append(f"set {alias} {model_version}")
         self.aliases[model_name, alias] = model_version
+
+    def serves(self, model_name: str, model_version: int, model_id: str) -> bool:
+        return (model_name, model_version) not in self.others
 
     def get_alias(self, model_name: str, alias: Alias) -> int | None:
         return self.aliases.get((model_name, alias))

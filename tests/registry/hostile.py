@@ -65,6 +65,23 @@ others = st.one_of(
 )
 """JSON that is neither text nor a whole number."""
 
+nested = st.builds(
+    lambda bracket, depth, end: bracket * depth + end,
+    st.sampled_from(["[", '{"a":', '[{"a":']),
+    st.sampled_from([1, 50, 2_000, 200_000]),
+    st.sampled_from(["", "]", "1", "\ud800".encode("utf-8", "replace").decode()]),
+)
+"""Text that is no JSON, and deeper than a parser likes."""
+
+anything = st.recursive(
+    st.one_of(others, st.integers(), st.sampled_from([float("nan"), float("inf"), 10**400]), texts),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+"""What a JSON document may hold under any key."""
+
 numbers = st.one_of(
     others.filter(lambda each: each is not None),
     st.integers(max_value=-1),

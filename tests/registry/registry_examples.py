@@ -65,12 +65,45 @@ def cell(version: int, task: str, value: float = 0.5, **place: str) -> Cell:
     return replace(made, **place)
 
 
-def version_record(version: int = 1, *, adapter: str = "adapter") -> VersionRecord:
-    document = {"version": version, "level": "G2", "A": {"q_proj": "00"}}
+_SEALED: dict[tuple[str, ...], str] = {}
+"""Adapter and tasks -> the digest of their certificate: each holds all before it."""
+
+
+def certificate(version: int, adapter: str, tasks: tuple[str, ...]) -> dict[str, object]:
+    """What certifies the very adapters and masks of `version_record`, as ours do."""
+    learned = [
+        {
+            "position": position,
+            "task": tasks[position - 1],
+            "content": sha256_json([adapter, position]),
+            "masks": ["mask", position],
+        }
+        for position in range(1, version + 1)
+    ]
+    known = next((k for k in range(version - 1, 0, -1) if (adapter, *tasks[:k]) in _SEALED), 0)
+    document: dict[str, object] = {}
+    for position in range(known + 1, version + 1):
+        document = {
+            "version": position,
+            "level": "G2",
+            "read": "inherited",
+            "protection": "disjoint",
+            "base": {"digest": sha256_json("base")},
+            "previous": _SEALED.get((adapter, *tasks[: position - 1])),
+            "tasks": learned[:position],
+        }
+        _SEALED[(adapter, *tasks[:position])] = sha256_json(document)
+    return document
+
+
+def version_record(
+    version: int = 1, *, adapter: str = "adapter", tasks: tuple[str, ...] = TASKS
+) -> VersionRecord:
+    document = certificate(version, adapter, tasks)
     return VersionRecord(
         sequence="assistant",
         version=version,
-        task=TASKS[version - 1],
+        task=tasks[version - 1],
         adapter_sha256=sha256_json([adapter, version]),
         mask=MaskRecord(sha256=sha256_json(["mask", version]), nnz=3, total=30, layers={"q": 3}),
         certificate=CertificateRecord(

@@ -1,6 +1,7 @@
 """The registry's large sizes: `python -m tests.registry.soak`, or one of its parts by name.
 
     filing-sqlite, filing-postgresql    processes that register at once (acceptance 1)
+    race-sqlite, race-postgresql        processes that promote at once (3)
     kills, kills-proxy                  kill -9 at each step, behind a real MLflow server (2)
     outage                              a restart of the database, a full and a read-only disk (7)
 
@@ -24,18 +25,16 @@ from tests.registry.servers import lying_proxy, mlflow_server, mlflow_url, postg
 from tests.registry.soak_filing import register_at_once
 from tests.registry.soak_kills import survive_kills
 from tests.registry.soak_outage import full_disk, read_only, restart_amid
+from tests.registry.soak_race import promote_at_once
 
 ROOT = Path(__file__).parents[2]
 LOG = ROOT / "docs" / "soak.md"
-HEADING = """# Soak
-
-What `make soak` measured: each line a part that passed, at its size, on its commit.
-
-| part | size | commit | date | seconds | measured |
+HEADING = """| part | size | commit | date | seconds | measured |
 | --- | --- | --- | --- | --- | --- |
 """
 
 Sizes = Mapping[str, int]
+SIZES = ("processes", "each", "contenders", "kills", "registrations")
 
 
 @contextmanager
@@ -69,6 +68,23 @@ def filing_postgresql(folder: Path, sizes: Sizes) -> str:
         }
         with stores(**urls):
             return register_at_once(folder, sizes["processes"], sizes["each"])
+
+
+def race_sqlite(folder: Path, sizes: Sizes) -> str:
+    """Many processes promote at once, SQLite for our rows and MLflow's."""
+    with stores():
+        return promote_at_once(folder / ".lori", folder / "learned", sizes["contenders"])
+
+
+def race_postgresql(folder: Path, sizes: Sizes) -> str:
+    """Many processes promote at once, PostgreSQL for our rows and MLflow's."""
+    with postgresql(folder) as server:
+        urls = {
+            "LORI_REGISTRY_URL": server.database(),
+            "MLFLOW_TRACKING_URI": mlflow_url(server.database()),
+        }
+        with stores(**urls):
+            return promote_at_once(folder / ".lori", folder / "learned", sizes["contenders"])
 
 
 def kills(folder: Path, sizes: Sizes) -> str:
@@ -119,6 +135,8 @@ def behind_a_server(folder: Path) -> Iterator[tuple[str, str]]:
 PARTS: Mapping[str, tuple[Callable[[Path, Sizes], str], tuple[str, ...]]] = {
     "filing-sqlite": (filing_sqlite, ("processes", "each")),
     "filing-postgresql": (filing_postgresql, ("processes", "each")),
+    "race-sqlite": (race_sqlite, ("contenders",)),
+    "race-postgresql": (race_postgresql, ("contenders",)),
     "kills": (kills, ("kills",)),
     "kills-proxy": (kills_proxy, ()),
     "outage": (outage, ("registrations",)),
@@ -140,7 +158,7 @@ def run(part: str, sizes: Sizes, log: Path) -> None:
         )  # another user reads it: PostgreSQL's, and the one who may not write
         measured = deed(Path(folder), sizes)
     seconds = time.monotonic() - started
-    if not log.exists():
+    if not log.exists():  # docs/soak.md is there, with its explanation; another log begins here
         log.write_text(HEADING, "utf-8")
     with log.open("a", encoding="utf-8") as file:
         file.write(f"{begun} {datetime.now(UTC):%Y-%m-%d} | {seconds:.0f} | {measured} |\n")
@@ -167,13 +185,14 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", default=list(PARTS), metavar="PART")
     parser.add_argument("--processes", type=int, default=12)
     parser.add_argument("--each", type=int, default=25)
+    parser.add_argument("--contenders", type=int, default=20)
     parser.add_argument("--kills", type=int, default=5)
     parser.add_argument("--registrations", type=int, default=100)
     parser.add_argument("--log", type=Path, default=LOG)
     given = parser.parse_args()
     if unknown := [part for part in given.parts if part not in PARTS]:
         parser.error(f"unknown part {unknown[0]}; one of {', '.join(PARTS)}")
-    sizes = {name: getattr(given, name) for name in ("processes", "each", "kills", "registrations")}
+    sizes = {name: getattr(given, name) for name in SIZES}
     for part in given.parts:
         run(part, sizes, given.log)
 

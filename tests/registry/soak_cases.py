@@ -24,16 +24,8 @@ def declare(registry: Registry, sequence: str, tasks: int) -> None:
 
 def record(sequence: str, version: int) -> VersionRecord:
     """The record of one version; every one of every sequence is another adapter."""
-    document = {"sequence": sequence, "version": version, "level": "G2"}
-    made = version_record(1, adapter=f"{sequence}/{version}")
-    return replace(
-        made,
-        sequence=sequence,
-        version=version,
-        task=f"task-{version}",
-        mask=replace(made.mask, sha256=sha256_json([sequence, version])),
-        certificate=replace(made.certificate, document=document, sha256=sha256_json(document)),
-    )
+    names = tuple(f"task-{number}" for number in range(1, version + 1))
+    return replace(version_record(version, adapter=sequence, tasks=names), sequence=sequence)
 
 
 def files(folder: Path, sequence: str, version: int) -> Path:

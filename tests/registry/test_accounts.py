@@ -31,9 +31,29 @@ def test_a_token_says_who_acts_with_which_role(registry: Registry, book: Account
     book.create("ann", "reviewer")
     issued = book.issue("ann", "laptop")
     assert accounts_exist(registry)
-    assert actor_of(registry, issued.secret) == Actor(name="ann", role="reviewer", account=True)
+    assert actor_of(registry, issued.secret) == Actor(
+        name="ann", role="reviewer", account=True, vouched_by=(owner().name,)
+    )
     book.change_role("ann", "promoter")
     assert actor_of(registry, issued.secret).role == "promoter"
+
+
+def test_who_made_an_account_and_who_made_the_token_both_vouch_for_who_acts(
+    registry: Registry, book: Accounts
+) -> None:
+    book.create("ada", "admin")
+    ada = Accounts(registry, actor_of(registry, book.issue("ada", "first").secret))
+    ada.create("eve", "admin")
+    eve = Accounts(registry, actor_of(registry, ada.issue("eve", "her own").secret))
+    assert ada.create("ben", "reviewer").made_by == "ada"
+    issued = eve.issue("ben", "for me")
+    assert issued.token.made_by == "eve"
+    assert actor_of(registry, issued.secret).vouched_by == ("ada", "eve")
+    assert actor_of(registry, ada.issue("ben", "his").secret).vouched_by == ("ada",)
+    assert [each.made_by for each in ada.tokens("ben")] == ["eve", "ada"]
+    assert {each.name: each.made_by for each in ada.accounts()} == {
+        "ada": owner().name, "ben": "ada", "eve": "ada",
+    }  # fmt: skip
 
 
 def test_no_secret_is_kept_anywhere(registry: Registry, book: Accounts, home: Path) -> None:

@@ -3,6 +3,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from multiprocessing import get_context
 from pathlib import Path
@@ -11,8 +13,9 @@ import pytest
 from registry_examples import cell, declare
 from sqlalchemy import inspect, text
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from lori_core.errors import BadInput
+from lori_core.errors import BadInput, Unavailable
 from registry.database import HEAD, MIGRATIONS, Database
 from registry.models import Arrival, Mask, Table
 from registry.store import Registry, open_registry
@@ -203,3 +206,30 @@ def test_readers_load_neither_mlflow_nor_alembic_nor_torch(home: Path) -> None:
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", script], env={"PYTHONPATH": str(ROOT)}, check=True)
+
+
+def test_a_pool_that_has_no_connection_left_says_so_in_one_line(tmp_path: Path) -> None:
+    made = database(tmp_path / "registry.db")
+    with (
+        pytest.raises(Unavailable, match="every connection of this process is in use"),
+        made.told(),
+    ):
+        raise PoolTimeout("QueuePool limit of size 5 overflow 10 reached")
+
+
+@pytest.mark.slow
+def test_more_threads_may_wait_for_a_lock_than_the_pool_has_connections(url: str) -> None:
+    made = Database(url)
+    made.prepare()
+    held, threads = [], 30
+
+    def turn(number: int) -> None:
+        with made.exclusive("one-at-a-time"):
+            time.sleep(0.01)
+            with made.reading() as session, made.writing() as other:  # what a holder needs
+                held.append((session.scalar(text("SELECT 1")), other.scalar(text("SELECT 2"))))
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(turn, range(threads)))
+    assert held == [(1, 2)] * threads
+    made.close()

@@ -223,6 +223,22 @@ def test_a_frozen_sequence_promotes_nothing_until_its_time_or_a_thaw(
     at.promote("assistant", 2, reason=WHY)
 
 
+def test_who_freezes_again_never_makes_a_freeze_shorter(three: Registry, clock: Clock) -> None:
+    at = Desk(three, BEN)
+    long = at.freeze("assistant", clock.time + 30 * SOON, "incident")
+    at.freeze("assistant", clock.time + SOON, "lunch")
+    assert at.frozen("assistant") == long
+    clock.pass_days(2)
+    with pytest.raises(CheckFailed, match=r"frozen: .* by ben: incident"):
+        Desk(three, ANN).promote("assistant", 1, reason=WHY)
+    longer = Desk(three, ANN).freeze("assistant", clock.time + 60 * SOON, "still")
+    assert at.frozen("assistant") == longer
+    Desk(three, ANN).thaw("assistant", "over")
+    assert at.frozen("assistant") is None
+    short = at.freeze("assistant", clock.time + SOON, "lunch")
+    assert at.frozen("assistant") == short, "what was thawed counts no more"
+
+
 class Away(FakeAliases):
     """A stand-in for an MLflow that does not answer."""
 
@@ -363,6 +379,19 @@ def test_what_served_is_told_with_who_confirmed_it_by_then(three: Registry) -> N
     assert at.served("assistant", "champion", applied).confirmed == ()
     later = at.served("assistant", "champion", now())
     assert [each.host for each in later.confirmed] == ["gpu-1"]
+
+
+def test_a_confirmation_counts_from_when_it_was_given_and_tells_both_times(
+    three: Registry, clock: Clock
+) -> None:
+    Desk(three, ANN).promote("assistant", 1, reason=WHY)
+    then, loaded = clock.pass_days(1), clock.time - SOON / 2
+    given = clock.pass_days(1)
+    said = Desk(three, TOM).confirm("assistant", 1, "t01", "inherited", DIGEST, "gpu-1", loaded)
+    assert (said.loaded_at, said.told_at) == (loaded, given)
+    at = Desk(three, VIC)
+    assert at.served("assistant", "champion", then).confirmed == ()
+    assert at.served("assistant", "champion", given).confirmed == (said,)
 
 
 @pytest.mark.parametrize(

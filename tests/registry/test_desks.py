@@ -1,10 +1,14 @@
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from registry_examples import declare
 
-from lori_core.errors import BadInput
+from lori_core.errors import BadInput, CheckFailed
 from registry.accounts import TOKEN_VARIABLE, Accounts, TokenRefused, owner
-from registry.desks import open_desk
+from registry.clock import now
+from registry.desks import acting, open_desk, refuse_unless_allowed
 from registry.settings import REGISTRY_VARIABLE, registry_server, without_password
 from registry.store import Registry, open_registry
 
@@ -33,6 +37,50 @@ def test_with_a_token_its_account_acts_even_here(
     monkeypatch.setenv(TOKEN_VARIABLE, "lori_unknown")
     with pytest.raises(TokenRefused), open_desk(home):
         pass
+
+
+def test_once_there_is_an_account_the_os_user_reads_and_no_more(
+    registry: Registry, home: Path
+) -> None:
+    Accounts(registry, owner()).create("ada", "admin")
+    with open_desk(home) as here:
+        assert here.desk.champion("assistant") is None
+        assert here.actor == replace(owner(), role="viewer")
+        for act in (
+            lambda: here.desk.freeze("assistant", now() + timedelta(hours=1), "mine"),
+            lambda: here.accounts.create("eve", "admin"),
+            lambda: refuse_unless_allowed(home, "file"),
+        ):
+            with pytest.raises(CheckFailed, match="set LORI_TOKEN to that of a") as refusal:
+                act()
+            assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.slow
+def test_on_a_server_the_os_user_reads_even_before_the_first_account(url: str, home: Path) -> None:
+    with open_registry(home) as registry:
+        declare(registry)
+        assert acting(registry) == replace(owner(), role="viewer")
+    with pytest.raises(CheckFailed, match="LORI_TOKEN"):
+        refuse_unless_allowed(home, "adopt")
+
+
+def test_another_sqlite_file_than_the_homes_own_has_no_owner(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(REGISTRY_VARIABLE, f"sqlite:///{tmp_path / 'shared.db'}")
+    with open_registry(home) as registry:
+        assert acting(registry).role == "viewer"
+
+
+def test_a_home_that_is_not_there_yet_is_who_makes_its(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse_unless_allowed(tmp_path / "none", "file")
+    monkeypatch.setenv(TOKEN_VARIABLE, "lori_x")
+    with pytest.raises(TokenRefused):
+        refuse_unless_allowed(tmp_path / "none", "file")
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_home_that_is_not_there_is_not_made(tmp_path: Path) -> None:

@@ -3,14 +3,17 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from registry_examples import cell, declare, die, killed_or_done, version_record, write_files
 
+from lori_core.digests import sha256_json
 from registry import doctor, troubles
 from registry.decisions import Finding
+from registry.outbox import add
 from registry.settings import switch_telemetry_off
 from registry.store import Registry, open_registry
 
@@ -187,12 +190,38 @@ def test_an_alias_that_somebody_moved_is_put_back(filed: Registry) -> None:
     assert filed.aliases().get_alias(MODEL, "champion") is None
 
 
+def test_a_certificate_that_claims_what_is_not_so_is_told_though_every_digest_fits(
+    filing_home: Path, files: Path
+) -> None:
+    record = version_record(1)
+    document = {**record.certificate.document, "base": {"digest": "f" * 64}}
+    forged = replace(record.certificate, document=document, sha256=sha256_json(document))
+    with open_registry(filing_home) as registry:
+        registry.file_version(replace(record, certificate=forged), files)
+        (found,) = doctor.examine(registry)
+    assert (found.what, found.where, found.mendable) == ("record", "assistant/1", False)
+    assert "another base" in found.detail
+
+
 def test_answers_that_gates_test_on_must_be_those_that_were_scored(filed: Registry) -> None:
     filed.record_cell(cell(1, "safety"))
     (found,) = doctor.examine(filed)
     assert (found.what, found.where) == ("predictions", "assistant/1/inherited/safety")
     assert "missing" in found.detail
     assert not found.mendable
+
+
+def test_secrets_that_others_on_the_machine_can_read_are_told(registry: Registry) -> None:
+    home = registry.settings.home
+    home.chmod(0o755)
+    assert doctor.examine(registry) == ()  # nothing secret is in it
+    add(registry, "chat", "http://127.0.0.1:9/hook")
+    (found,) = doctor.examine(registry)
+    assert (found.what, found.where, found.mendable) == ("open-home", str(home), False)
+    assert f"chmod 700 {home}" in found.remedy
+    assert doctor.repair(registry, (found,)) == (found,)
+    home.chmod(0o700)
+    assert doctor.examine(registry) == ()
 
 
 def test_a_sequence_without_versions_asks_nothing_of_mlflow(

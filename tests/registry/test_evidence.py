@@ -55,6 +55,26 @@ def test_a_promoted_version_shows_on_whose_word_and_on_what_evidence(decided: Re
     }  # fmt: skip
 
 
+def test_a_request_that_was_turned_down_is_not_what_a_version_serves_on(decided: Registry) -> None:
+    served_on = bundle_of(decided, 2)["gate"]["id"]
+    again = Desk(decided, ANN).promote("assistant", 3, reason="newer")
+    Desk(decided, BEN).approve(again.id, reason="looked at it")
+    refused = Desk(decided, ANN).promote("assistant", 2, reason="back again")
+    assert refused.report_id is not None
+    assert refused.report_id > served_on
+    Desk(decided, BEN).reject(refused.id, reason="no")
+    assert bundle_of(decided, 2)["gate"]["id"] == served_on
+
+
+def test_the_uses_of_test_sets_are_counted(decided: Registry) -> None:
+    for version in (2, 3):
+        uses = bundle_of(decided, 2)["gate"]["test_uses"]
+        assert uses == bundle_of(decided, 2)["gate"]["report"]["test_uses"]
+        assert uses
+        assert all(isinstance(count, int) and count >= 1 for count in uses.values())
+        Desk(decided, ANN).gate("assistant", version)
+
+
 def test_only_what_was_learned_by_the_version_is_in_its_bundle(decided: Registry) -> None:
     bundle = bundle_of(decided, 2)
     (matrix,) = bundle["matrices"]

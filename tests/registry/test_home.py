@@ -37,6 +37,13 @@ def test_without_any_home_it_would_be_here_and_is_not_made(tmp_path: Path) -> No
     assert not (tmp_path / ".lori").exists()
 
 
+def test_a_home_that_we_make_is_its_users_alone(tmp_path: Path) -> None:
+    home = prepare_home(tmp_path / "new" / ".lori")
+    assert home.stat().st_mode & 0o777 == 0o700
+    home.chmod(0o755)
+    assert prepare_home(home).stat().st_mode & 0o777 == 0o755  # somebody's decision
+
+
 def test_a_home_is_made_with_its_parents_and_left_clean(tmp_path: Path) -> None:
     home = prepare_home(tmp_path / "a" / "b")
     assert list(home.iterdir()) == []

@@ -1,24 +1,30 @@
 """Hostile URIs and migration states give one clear line, no trace, and no file outside the store."""
 
 import contextlib
+import json
 import os
 import shutil
 import sqlite3
 from pathlib import Path
 from urllib.parse import quote
 
+import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from folder_artifacts import FolderArtifacts
-from hostile import names, share
+from hostile import anything, names, nested, printable, share
 from hypothesis import example, given
 from hypothesis import strategies as st
 from registry_examples import declare, version_record, write_files
+from safetensors.numpy import save_file
 from sqlalchemy import text
 
-from lori_core.errors import LoriError
+from lori_core.errors import BadInput, LoriError
+from lori_core.peft_folder import read_peft_folder
 from registry.outbox import add
 from registry.remote import RemoteDesk
 from registry.settings import REGISTRY_VARIABLE, TRACKING_VARIABLE, find_settings
+from registry.signing import SIGNATURE, check_folder, sign_folder
 from registry.store import open_registry
 from registry.vllm_client import VllmServer
 
@@ -193,6 +199,104 @@ def test_a_hostile_migration_state_is_refused_or_read(
     assert {
         path for path in files_under(root) - before if not path.startswith(".lori/registry.db")
     } == set()
+
+
+def signed_folder(root: Path) -> Path:
+    folder = root / "bundle"
+    folder.mkdir()
+    (folder / "bundle.json").write_text("{}")
+    sign_folder(folder, Ed25519PrivateKey.generate())
+    return folder
+
+
+SIGNED = ("format", "algorithm", "public_key", "fingerprint", "files", "signature")
+
+
+@share(0.1)
+@given(key=st.sampled_from([*SIGNED, "files.bundle.json"]), value=anything)
+@example(key="files", value=[])
+@example(key="files", value=5)
+@example(key="public_key", value=[1])
+def test_a_hostile_signature_is_no_signature(
+    key: str, value: object, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = signed_folder(tmp_path_factory.mktemp("signed"))
+    said = json.loads((folder / SIGNATURE).read_text())
+    if key in said:
+        said[key] = value
+    else:
+        said["files"]["bundle.json"] = value
+    (folder / SIGNATURE).write_text(json.dumps(said))
+    faults = check_folder(folder).faults
+    assert faults
+    assert all(printable(fault) for fault in faults)
+
+
+@share(0.02)
+@given(document=nested)
+@example(document="[" * 200_000)
+@example(document='{"\\u001b[2J": 1}')
+def test_a_signature_that_is_no_document_is_none(
+    document: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = signed_folder(tmp_path_factory.mktemp("nested"))
+    (folder / SIGNATURE).write_text(document)
+    assert check_folder(folder).faults[0].startswith(f"{SIGNATURE}: is no signature of ours")
+
+
+@pytest.fixture(scope="module")
+def peft(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A plain LoRA that would be taken; it is copied, never changed."""
+    folder = tmp_path_factory.mktemp("peft")
+    tensors = {
+        "base_model.model.q.lora_A.weight": np.zeros((2, 3), "f4"),
+        "base_model.model.q.lora_B.weight": np.zeros((3, 2), "f4"),
+    }
+    save_file(tensors, folder / "adapter_model.safetensors")
+    settings = {"peft_type": "LORA", "r": 2, "lora_alpha": 4}
+    (folder / "adapter_config.json").write_text(json.dumps(settings))
+    assert read_peft_folder(folder).r == 2
+    return folder
+
+
+LOOKED_AT = (
+    "peft_type", "task_type", "r", "lora_alpha", "bias", "init_lora_weights", "modules_to_save",
+    "rank_pattern", "alpha_pattern", "base_model_name_or_path", "use_dora", "of nobody",
+)  # fmt: skip
+
+
+@share(0.1)
+@given(key=st.sampled_from([*LOOKED_AT, "labels"]), value=anything)
+@example(key="rank_pattern", value=[1])
+@example(key="alpha_pattern", value=5)
+@example(key="modules_to_save", value=5)
+@example(key="modules_to_save", value={"a": 1})
+@example(key="labels", value=5)
+def test_a_hostile_adapter_is_taken_as_plain_or_refused(
+    key: str, value: object, peft: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = Path(shutil.copytree(peft, tmp_path_factory.mktemp("peft") / "copy"))
+    place = folder / ("lori.json" if key == "labels" else "adapter_config.json")
+    said = json.loads(place.read_text()) if place.exists() else {}
+    place.write_text(json.dumps({**said, key: value}))
+    try:
+        read_peft_folder(folder)
+    except LoriError as error:
+        told(error)
+
+
+@share(0.02)
+@given(document=nested, name=st.sampled_from(["adapter_config.json", "lori.json"]))
+@example(document="[" * 200_000, name="adapter_config.json")
+@example(document="[" * 200_000, name="lori.json")
+def test_settings_of_an_adapter_that_are_no_document_are_refused(
+    document: str, name: str, peft: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = Path(shutil.copytree(peft, tmp_path_factory.mktemp("peft") / "copy"))
+    (folder / name).write_text(document)
+    with pytest.raises(BadInput, match=name) as refusal:
+        read_peft_folder(folder)
+    told(refusal.value)
 
 
 def spoil(place: Path, state: tuple[object, ...]) -> None:

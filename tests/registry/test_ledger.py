@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from decision_cases import ANN, HomeArtifacts, Learned
 from fake_aliases import FakeAliases
 from folder_artifacts import FolderArtifacts
 from registry_examples import declare, sequence_record, version_record
@@ -14,6 +15,8 @@ from sqlalchemy import Connection, text
 from lori_core.digests import sha256_json
 from registry import clock, ledger
 from registry.decision_models import IMMUTABLE, PolicyRow, PromotionRow, ReportRow
+from registry.decisions import Alias
+from registry.desk import Desk
 from registry.lineage import known_sequence
 from registry.store import Registry, open_registry
 
@@ -294,3 +297,48 @@ def test_times_in_the_log_never_go_back(logged: Registry, monkeypatch: pytest.Mo
         before = ledger.entries(session, owner)[-1]
         after = ledger.append(session, owner, "thawed", "ben", {})
     assert after.at == before.at
+
+
+@pytest.mark.parametrize("before", [0, 2], ids=["the first promotion", "a later one"])
+def test_a_promotion_while_the_log_is_checked_raises_no_alarm(
+    home: Path, learned_homes: Learned, monkeypatch: pytest.MonkeyPatch, before: int
+) -> None:
+    learned_homes.into(home, 4)
+    aliases = FakeAliases()
+    with open_registry(home, artifacts=HomeArtifacts(home), aliases=aliases) as registry:
+        desk = Desk(registry, ANN)
+        for version in range(1, before + 1):
+            desk.promote("assistant", version, reason="good")
+        for reads in ("_file_anchor", "_tag_anchor", "_rows"):
+            real, waiting = getattr(ledger, reads), [before + 1]
+
+            def meanwhile(*given: object, real=real, waiting=waiting) -> object:  # type: ignore[no-untyped-def]
+                found = real(*given)
+                if waiting:
+                    desk.promote("assistant", waiting.pop(), reason="meanwhile")
+                return found
+
+            monkeypatch.setattr(ledger, reads, meanwhile)
+            assert ledger.check(registry, "assistant").faults == ()
+            monkeypatch.setattr(ledger, reads, real)
+            before += 1
+            assert not waiting
+            if before == 4:
+                break
+        assert ledger.check(registry, "assistant").ok
+
+
+def test_a_log_looked_at_in_the_middle_of_its_first_promotion_raises_no_alarm(
+    home: Path, learned_homes: Learned
+) -> None:
+    learned_homes.into(home, 1)
+    seen = []
+
+    class Looking(FakeAliases):
+        def set_alias(self, model_name: str, alias: Alias, model_version: int) -> None:
+            super().set_alias(model_name, alias, model_version)
+            seen.append(ledger.check(registry, "assistant"))
+
+    with open_registry(home, artifacts=HomeArtifacts(home), aliases=Looking()) as registry:
+        Desk(registry, ANN).promote("assistant", 1, reason="good")
+    assert [(each.length, each.faults) for each in seen] == [(2, ())]

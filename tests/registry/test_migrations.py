@@ -10,6 +10,8 @@ from registry_examples import cell, declare, version_record
 from sqlalchemy import inspect, text
 from sqlalchemy.exc import DatabaseError
 
+from lori_core.digests import sha256_bytes
+from registry.accounts import Accounts, actor_of, new_secret
 from registry.database import HEAD, MIGRATIONS, Database
 from registry.decision_models import (
     IMMUTABLE,
@@ -18,7 +20,10 @@ from registry.decision_models import (
     PolicyRow,
     PromotionRow,
     ReportRow,
+    UseRow,
 )
+from registry.decisions import Actor
+from registry.gating.report import times_used
 from registry.ledger import append
 from registry.lineage import known_sequence
 from registry.models import Table
@@ -91,6 +96,39 @@ def test_a_store_of_the_first_release_is_upgraded_with_its_data(
             append(session, known_sequence(session, "assistant"), "frozen", "ann", {})
 
 
+def test_accounts_of_the_second_schema_are_kept_and_nobody_is_said_to_have_made_them(
+    database_kind: str, home: Path, folder: FolderArtifacts
+) -> None:
+    home.mkdir()
+    settings = find_settings(home)
+    database = Database(settings.registry_url)
+    at_revision(database, "0002")
+    secret = new_secret()
+    digest = sha256_bytes(secret.encode())
+    with database._writer.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO accounts (id, name, role, disabled, created)"
+                " VALUES (1, 'ann', 'admin', :no, :then)"
+            ),
+            {"no": False, "then": WHEN if database_kind == "postgresql" else str(WHEN)[:19]},
+        )
+        connection.execute(
+            text(
+                "INSERT INTO tokens (account_id, sha256, label, created)"
+                " VALUES (1, :digest, 'old', :then)"
+            ),
+            {"digest": digest, "then": WHEN if database_kind == "postgresql" else str(WHEN)[:19]},
+        )
+    database.close()
+    with open_registry(home, artifacts=folder) as new:
+        ann = actor_of(new, secret)
+        assert ann == Actor(name="ann", role="admin", account=True, vouched_by=())
+        assert [each.made_by for each in Accounts(new, ann).accounts()] == [None]
+        assert Accounts(new, ann).issue("ann", "new").token.made_by == "ann"
+        assert [each.made_by for each in Accounts(new, ann).tokens("ann")] == [None, "ann"]
+
+
 def decided_once(registry: Registry) -> None:
     """One row in every table that keeps its rows."""
     with registry._database.writing() as session:
@@ -110,6 +148,7 @@ def decided_once(registry: Registry) -> None:
         )  # fmt: skip
         session.add_all([policy, report, promotion])
         session.flush()
+        session.add(UseRow(report_id=report.id, digest="t" * 64))
         append(session, owner, "requested", "ann", {}, promotion)
         session.add(OutboxRow(sequence_id=owner.id, kind="applied", payload={}, created=WHEN))
         confirmation = ConfirmationRow(
@@ -122,6 +161,7 @@ def decided_once(registry: Registry) -> None:
 COLUMN = {
     "gate_policies": "created_by",
     "gate_reports": "created_by",
+    "gate_test_uses": "digest",
     "promotions": "reason",
     "promotion_events": "actor",
     "confirmations": "host",
@@ -192,3 +232,31 @@ def promote_to_previous(registry: Registry) -> None:
             facts_sha256="f" * 64, created=WHEN,
         )  # fmt: skip
         session.add(row)
+
+
+def test_uses_of_test_sets_that_were_decided_on_before_are_counted_after_the_upgrade(
+    database_kind: str, home: Path
+) -> None:
+    home.mkdir()
+    settings = find_settings(home)
+    database = Database(settings.registry_url)
+    at_revision(database, "0002")
+    with Registry(settings, database) as old:
+        declare(old)
+        with old._database.writing() as session:
+            owner = known_sequence(session, "assistant")
+            policy = PolicyRow(
+                sequence_id=owner.id, version=1, sha256="p" * 64, document={}, created=WHEN,
+                created_by="ann",
+            )  # fmt: skip
+            session.add(policy)
+            for tests in ({"math": "m", "code": "c"}, {"math": "m", "twin": "m"}, {}):
+                report = ReportRow(
+                    sequence_id=owner.id, number=1, policy=policy, champion=None, ok=True,
+                    document={}, sha256="r" * 64, tests=tests, created=WHEN, created_by="ann",
+                )  # fmt: skip
+                session.add(report)
+    with open_registry(home) as new:
+        assert times_used(new, {"math": "m", "code": "c", "other": "o"}) == {
+            "math": 3, "code": 2, "other": 1,
+        }  # fmt: skip

@@ -52,6 +52,15 @@ def test_tags_of_a_model_are_added_and_replaced(filed: Registry) -> None:
     assert aliases.model_tags("lori-unknown") == {}
 
 
+def test_a_version_serves_its_upload_and_no_other(filed: Registry) -> None:
+    aliases, ours = filed.aliases(), filed.version("assistant", 1)
+    assert ours.model_id is not None
+    assert aliases.serves(MODEL, 1, ours.model_id)
+    assert not aliases.serves(MODEL, 1, "m-other")
+    assert not aliases.serves(MODEL, 7, ours.model_id)
+    assert not aliases.serves("lori-unknown", 1, ours.model_id)
+
+
 def test_what_mlflow_lost_is_one_line(filed: Registry) -> None:
     aliases = filed.aliases()
     with pytest.raises(CheckFailed, match="knows no lori-assistant version 7"):

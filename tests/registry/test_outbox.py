@@ -7,9 +7,11 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+from sqlalchemy import select
 
 from lori_core.errors import BadInput, NotFound
 from registry import outbox
+from registry.decision_models import WebhookRow
 from registry.lineage import known_sequence
 from registry.store import Registry
 
@@ -100,6 +102,56 @@ def test_one_receiver_that_is_down_delays_no_other(registry: Registry) -> None:
     assert [waiting.webhook for waiting in outbox.undelivered(registry)] == ["down"]
 
 
+def test_a_mute_receiver_is_asked_once_and_starves_nobody_behind_it(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "BATCH", 3)
+    outbox.add(registry, "mute", "http://mute.example/")
+    for _ in range(4):  # more than a batch, all of them before the others'
+        tell(registry)
+    outbox.add(registry, "up", "http://up.example/", kinds=["drift"])
+    tell(registry, "drift")
+    asked = []
+
+    def post(url: str, body: bytes, headers: Mapping[str, str]) -> int:
+        asked.append(url)
+        if "mute" in url:
+            raise TimeoutError("timed out")
+        return 200
+
+    for _ in range(2):
+        outbox.deliver(registry, NOW, post)
+    assert asked == ["http://mute.example/", "http://up.example/"]
+    waiting = outbox.undelivered(registry)
+    assert {(each.webhook, each.next_attempt - NOW) for each in waiting} == {
+        ("mute", timedelta(seconds=10))
+    }
+    assert sorted(each.attempts for each in waiting) == [0, 0, 0, 0, 1]
+
+
+def test_who_leaves_stops_between_two_messages(registry: Registry) -> None:
+    outbox.add(registry, "chat", URL)
+    for _ in range(3):
+        tell(registry)
+    receiver = Receiver(200)
+    outbox.deliver(registry, NOW, receiver, leaving=lambda: len(receiver.got) == 1)
+    assert len(receiver.got) == 1
+    assert len(outbox.undelivered(registry)) == 2
+
+
+def test_a_url_that_got_in_before_it_was_refused_stops_no_other(registry: Registry) -> None:
+    for name in ("a-path", "b-host", "good"):
+        outbox.add(registry, name, URL)
+    with registry._database.writing() as session:
+        rows = {row.name: row for row in session.scalars(select(WebhookRow))}
+        rows["a-path"].url = "http://127.0.0.1:9/\u00fc"
+        rows["b-host"].url = f"http://{'a' * 70}.example/"
+    tell(registry)
+    sent = outbox.deliver(registry, NOW)
+    assert {each.webhook: each.attempts for each in sent} == {"a-path": 1, "b-host": 1, "good": 1}
+    assert all(each.last_error for each in sent)
+
+
 def test_who_dies_after_sending_sends_again(registry: Registry) -> None:
     outbox.add(registry, "chat", URL)
     tell(registry)
@@ -160,6 +212,10 @@ def test_a_removed_webhook_is_told_nothing_more_and_may_come_back(registry: Regi
         ("chat", "http://example.org:notaport/", [], None),
         ("chat", "http://example.org/\r\nX: y", [], None),
         ("chat", "http://example.org/" + "a" * 3000, [], None),
+        ("chat", "http://127.0.0.1:9/\u00fc", [], None),
+        ("chat", "http://b\u00fccher.example/", [], None),
+        ("chat", f"http://{'a' * 70}.example/", [], None),
+        ("chat", "http://a..example/", [], None),
         ("chat", URL, ["birthday"], None),
         ("chat", URL, [], "short"),
     ],

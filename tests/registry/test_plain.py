@@ -6,9 +6,18 @@ from lori_core.errors import BadInput
 from registry.plain import LARGEST, aware_time, one_line, plain_text, whole_number
 
 
-@pytest.mark.parametrize("text", ["because", "  because ", "weil's\nso ist", "理由 👩‍🔬", "é\tb"])
+@pytest.mark.parametrize(
+    "text", ["because", "  because ", "weil's so ist", "理由 👩‍🔬", "[/x] :a:"]
+)
 def test_words_of_any_language_are_kept(text: str) -> None:
     assert plain_text("reason", text) == text.strip()
+
+
+@pytest.mark.parametrize(
+    "text", ["a\nlori: all good", "a\t\n\n lori: all good", "a\u2028lori: all good"]
+)
+def test_a_reason_is_one_line_and_can_look_like_no_second_message(text: str) -> None:
+    assert plain_text("reason", text) == "a lori: all good"
 
 
 @pytest.mark.parametrize(

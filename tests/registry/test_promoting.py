@@ -1,7 +1,7 @@
 """Moving an alias: on the gate's word, against the champion it was decided on, whatever is killed."""
 
 import json
-from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,60 +10,27 @@ from decision_cases import (
     ADA,
     ANN,
     BEN,
+    MODEL,
     OWNER,
     TOM,
-    Faulty,
-    HomeArtifacts,
-    Learned,
-    dying,
+    WHY,
+    break_a_file,
+    break_the_certificate_file,
+    break_the_certificate_row,
+    kinds,
     learn,
+    promote,
 )
 from fake_aliases import FakeAliases
 from folder_artifacts import FolderArtifacts
-from registry_examples import killed_or_done
 from sqlalchemy import text
 
 from lori_core.errors import BadInput, CheckFailed, NotFound
-from registry import applying, outbox
-from registry.applying import RECONCILER, reconcile, restore_aliases
+from registry import applying, outbox, verified
+from registry.applying import reconcile
 from registry.clock import now
 from registry.desk import Desk
 from registry.store import Registry, open_registry
-
-MODEL = "lori-assistant"
-WHY = "better at code"
-
-
-@pytest.fixture
-def aliases() -> FakeAliases:
-    return FakeAliases()
-
-
-@pytest.fixture
-def four(home: Path, learned_homes: Learned, aliases: FakeAliases) -> Iterator[Registry]:
-    """Four versions, each of which its gate lets pass; every promotion is by hand."""
-    learned_homes.into(home, 4)
-    with open_registry(home, artifacts=HomeArtifacts(home), aliases=aliases) as registry:
-        yield registry
-
-
-@pytest.fixture
-def asking(home: Path, learned_homes: Learned, aliases: FakeAliases) -> Iterator[Registry]:
-    """Three versions, and a policy that wants a second person."""
-    learned_homes.into(home, 3, "approval")
-    with open_registry(home, artifacts=HomeArtifacts(home), aliases=aliases) as registry:
-        yield registry
-
-
-def kinds(registry: Registry) -> list[str]:
-    return [entry.kind for entry in Desk(registry, ANN).log("assistant")]
-
-
-def promote(registry: Registry, *versions: int) -> None:
-    for version in versions:
-        made = Desk(registry, ANN).promote("assistant", version, reason=WHY)
-        assert (made.status, made.to_version) == ("applied", version)
-
 
 # Promote
 
@@ -333,24 +300,6 @@ def test_adapters_that_depend_on_no_other_never_go_stale(
 # Broken bits
 
 
-def break_a_file(registry: Registry, version: int) -> None:
-    path = registry.artifact_path("assistant", version) / "lori.safetensors"
-    path.write_bytes(path.read_bytes() + b"!")
-
-
-def break_the_certificate_file(registry: Registry, version: int) -> None:
-    path = registry.artifact_path("assistant", version) / "certificate.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "level": "G0"}))
-
-
-def break_the_certificate_row(registry: Registry, version: int) -> None:
-    with registry._database.writing() as session:
-        session.execute(
-            text('UPDATE certificates SET document = \'{"level": "G2"}\' WHERE number = :number'),
-            {"number": version},
-        )
-
-
 BREAKS = [break_a_file, break_the_certificate_file, break_the_certificate_row]
 
 
@@ -400,178 +349,6 @@ def test_back_never_goes_to_a_broken_version(
     assert Desk(four, ANN).rollback("assistant", reason="broke", to_version=1).status == "applied"
 
 
-# Killed, lost, moved behind our back
-
-
-class Stored(FakeAliases):
-    """A stand-in that keeps aliases in a file, so that they outlive the process that set them."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.path = path
-        if path.is_file():
-            self.aliases = {(MODEL, key): value for key, value in json.loads(path.read_text())}
-
-    def keep(self) -> None:
-        self.path.write_text(json.dumps([[key, value] for (_, key), value in self.aliases.items()]))
-
-
-def killed_promotion(
-    home: Path, folder: FolderArtifacts, tmp_path: Path, *, after_it_was_set: bool
-) -> Path:
-    """Version 1 serves; a process that promotes 2 is killed right after, or before, it set the alias."""
-    kept = tmp_path / "aliases.json"
-    with open_registry(home, artifacts=folder, aliases=Stored(kept)) as registry:
-        learn(registry, tmp_path / "learned", 2)
-        promote(registry, 1)
-        registry.aliases().keep()  # type: ignore[attr-defined]
-
-    class Killed(Stored):
-        def set_alias(self, model_name: str, alias: str, model_version: int) -> None:
-            if after_it_was_set:
-                super().set_alias(model_name, alias, model_version)  # type: ignore[arg-type]
-                self.keep()
-            dying(self)
-
-    def work() -> None:
-        with open_registry(home, artifacts=folder, aliases=Killed(kept)) as registry:
-            Desk(registry, ANN).promote("assistant", 2, reason=WHY)
-
-    assert killed_or_done(work) == -9
-    return kept
-
-
-def test_killed_after_the_alias_was_set_is_finished(
-    home: Path, folder: FolderArtifacts, tmp_path: Path
-) -> None:
-    kept = killed_promotion(home, folder, tmp_path, after_it_was_set=True)
-    with open_registry(home, artifacts=folder, aliases=Stored(kept)) as registry:
-        desk = Desk(registry, ANN)
-        assert desk.champion("assistant") == 1
-        assert desk.history("assistant")[-1].status == "applying"
-        (entry,) = reconcile(registry, "assistant")
-        assert (entry.kind, entry.actor) == ("applied", RECONCILER)
-        assert "interrupted after the alias was set" in str(entry.payload["recovered"])
-        assert (desk.champion("assistant"), desk.champion("assistant", "previous")) == (2, 1)
-        assert reconcile(registry, "assistant") == ()
-        assert desk.check_history("assistant").ok
-
-
-def test_killed_before_the_alias_was_set_is_undone(
-    home: Path, folder: FolderArtifacts, tmp_path: Path
-) -> None:
-    kept = killed_promotion(home, folder, tmp_path, after_it_was_set=False)
-    with open_registry(home, artifacts=folder, aliases=Stored(kept)) as registry:
-        desk = Desk(registry, ANN)
-        (entry,) = reconcile(registry, "assistant")
-        assert (entry.kind, entry.actor) == ("failed", RECONCILER)
-        assert desk.history("assistant")[-1].status == "failed"
-        assert "interrupted" in desk.history("assistant")[-1].detail
-        assert desk.champion("assistant") == 1
-        promote(registry, 2)
-        assert desk.check_history("assistant").ok
-
-
-def test_the_next_decision_ends_what_was_killed_before_it(
-    home: Path, folder: FolderArtifacts, tmp_path: Path
-) -> None:
-    kept = killed_promotion(home, folder, tmp_path, after_it_was_set=True)
-    with open_registry(home, artifacts=folder, aliases=Stored(kept)) as registry:
-        with pytest.raises(CheckFailed, match="moved: assistant@champion is version 2"):
-            Desk(registry, ANN).promote("assistant", 2, reason=WHY, expect=1)
-        assert Desk(registry, ANN).promote("assistant", 2, reason=WHY).id == 2
-
-
-def test_killed_after_setting_a_version_that_then_broke_is_taken_back(
-    home: Path, folder: FolderArtifacts, tmp_path: Path
-) -> None:
-    kept = killed_promotion(home, folder, tmp_path, after_it_was_set=True)
-    with open_registry(home, artifacts=folder, aliases=Stored(kept)) as registry:
-        break_the_certificate_file(registry, 2)
-        (entry,) = reconcile(registry, "assistant")
-        assert entry.kind == "failed"
-        assert "integrity" in str(entry.payload["why"])
-        assert registry.aliases().get_alias(MODEL, "champion") == 1
-        assert Desk(registry, ANN).champion("assistant") == 1
-
-
-def test_an_alias_that_reads_back_another_has_not_been_applied(
-    home: Path, folder: FolderArtifacts, tmp_path: Path
-) -> None:
-    def steal(aliases: Faulty) -> None:
-        aliases.aliases[MODEL, "champion"] = 7
-
-    with open_registry(home, artifacts=folder, aliases=Faulty(steal)) as registry:
-        learn(registry, tmp_path / "learned", 1)
-        with pytest.raises(CheckFailed, match="champion is 7 in MLflow after 1 was set"):
-            Desk(registry, ANN).promote("assistant", 1, reason=WHY)
-        assert kinds(registry) == ["requested", "applying", "failed"]
-        assert Desk(registry, ANN).champion("assistant") is None
-
-
-def test_where_mlflow_does_not_answer_the_promotion_is_ended_when_it_does(
-    home: Path, folder: FolderArtifacts, tmp_path: Path
-) -> None:
-    def lost(aliases: Faulty) -> None:
-        aliases.then = lambda aliases: None
-        raise BadInput("MLflow", "a server that answers")
-
-    with open_registry(home, artifacts=folder, aliases=Faulty(lost)) as registry:
-        learn(registry, tmp_path / "learned", 1)
-        with pytest.raises(BadInput, match="answers"):
-            Desk(registry, ANN).promote("assistant", 1, reason=WHY)
-        assert Desk(registry, ANN).promote("assistant", 1, reason=WHY).status == "applied"
-        assert kinds(registry) == ["requested", "applying", "applied"]
-
-
-@pytest.mark.parametrize("moved", [3, None])
-def test_an_alias_moved_behind_our_back_is_logged_once_and_stops_a_promotion(
-    four: Registry, aliases: FakeAliases, moved: int | None
-) -> None:
-    promote(four, 1)
-    if moved is None:
-        aliases.delete_alias(MODEL, "champion")
-    else:
-        aliases.set_alias(MODEL, "champion", moved)
-    with pytest.raises(CheckFailed, match=r"drift: .*by our log it is version 1"):
-        Desk(four, ANN).promote("assistant", 2, reason=WHY)
-    reconcile(four, "assistant")
-    assert kinds(four).count("drift") == 1
-    payload = Desk(four, ANN).log("assistant")[-1].payload
-    assert (payload["expected"], payload["found_model_version"]) == (1, moved)
-    (entry,) = restore_aliases(four, "assistant", ADA)
-    assert (entry.actor, entry.payload["mended"]) == ("ada", True)
-    assert aliases.aliases[MODEL, "champion"] == 1
-    promote(four, 2)
-    assert reconcile(four, "assistant") == ()
-
-
-def test_an_alias_is_not_put_back_to_bits_that_broke(four: Registry, aliases: FakeAliases) -> None:
-    promote(four, 1)
-    aliases.delete_alias(MODEL, "champion")
-    break_a_file(four, 1)
-    with pytest.raises(CheckFailed, match="integrity"):
-        restore_aliases(four, "assistant", ADA)
-    assert aliases.aliases == {}
-
-
-def test_back_goes_through_a_moved_alias_and_says_so(four: Registry, aliases: FakeAliases) -> None:
-    promote(four, 1, 2)
-    aliases.set_alias(MODEL, "champion", 4)
-    Desk(four, ANN).rollback("assistant", reason="broke")
-    assert aliases.aliases[MODEL, "champion"] == 1
-    assert kinds(four)[-4:] == ["drift", "requested", "applying", "applied"]
-    assert Desk(four, ANN).check_history("assistant").ok
-
-
-def test_a_version_only_half_filed_does_not_serve(four: Registry, tmp_path: Path) -> None:
-    with four._database.writing() as session:
-        session.execute(text("UPDATE versions SET state = 'uploaded' WHERE number = 4"))
-    with pytest.raises(CheckFailed, match="assistant/4 is only uploaded"):
-        Desk(four, ANN).promote("assistant", 4, reason=WHY)
-    assert Desk(four, ANN).promote("assistant", None, reason=WHY).to_version == 3
-
-
 def test_what_was_decided_is_told_with_it(four: Registry) -> None:
     outbox.add(four, "chat", "http://127.0.0.1:9/", kinds=["applied"])
     promote(four, 1)
@@ -588,3 +365,93 @@ def test_what_was_decided_is_told_with_it(four: Registry) -> None:
     assert isinstance(data, dict)
     assert (data["sequence"], data["position"], data["actor"]) == ("assistant", 3, "ann")
     assert data["promotion"]["to_version"] == 1
+
+
+# What `lori verify` found
+
+
+def test_a_version_whose_probes_were_found_wrong_serves_by_no_path_until_they_are_right(
+    asking: Registry, aliases: FakeAliases
+) -> None:
+    asked = Desk(asking, ANN).promote("assistant", 1, reason=WHY)
+    verified.remember(asking, "assistant", 1, ok=False)
+    with pytest.raises(CheckFailed, match=r"integrity: .*`lori verify` found it not"):
+        Desk(asking, BEN).approve(asked.id, reason="fine")
+    with pytest.raises(CheckFailed, match="integrity"):
+        Desk(asking, ANN).promote("assistant", 1, reason=WHY)
+    assert aliases.aliases == {}
+    verified.remember(asking, "assistant", 1, ok=True)
+    again = Desk(asking, ANN).promote("assistant", 1, reason=WHY)
+    assert Desk(asking, BEN).approve(again.id, reason="fine").status == "applied"
+
+
+def test_back_never_goes_to_a_version_whose_probes_were_found_wrong(four: Registry) -> None:
+    promote(four, 1, 2)
+    verified.remember(four, "assistant", 1, ok=False)
+    with pytest.raises(CheckFailed, match="integrity"):
+        Desk(four, ANN).rollback("assistant", reason="broke")
+
+
+# What an approval stands on
+
+
+def test_the_report_an_approval_stands_on_is_kept_and_named_in_the_log(asking: Registry) -> None:
+    asked = Desk(asking, ANN).promote("assistant", 1, reason=WHY)
+    Desk(asking, BEN).approve(asked.id, reason="fine")
+    said = Desk(asking, ANN).log("assistant")[1]
+    assert (said.kind, said.payload["report"]) == ("approved", asked.report_id), "nothing new"
+    assert said.payload["report_sha256"] == asked.report_sha256
+
+    later = Desk(asking, ANN).promote("assistant", 2, reason=WHY)
+    cell = next(
+        each for each in asking.cells("assistant") if (each.version, each.task) == (2, "t02")
+    )
+    asking.record_cell(replace(cell, key="b" * 64))
+    Desk(asking, BEN).approve(later.id, reason="fine")
+    said = next(
+        e
+        for e in Desk(asking, ANN).log("assistant")
+        if e.promotion == later.id and e.kind == "approved"
+    )
+    assert said.payload["report"] not in {None, later.report_id}
+    with asking._database.reading() as session:
+        row = session.execute(
+            text("SELECT sha256, created_by FROM gate_reports WHERE id = :id"),
+            {"id": said.payload["report"]},
+        ).one()
+    assert tuple(row) == (said.payload["report_sha256"], "ben")
+    assert Desk(asking, ANN).check_history("assistant").ok
+
+
+def test_an_edit_of_the_report_an_approval_stands_on_is_found(asking: Registry) -> None:
+    asked = Desk(asking, ANN).promote("assistant", 1, reason=WHY)
+    Desk(asking, BEN).approve(asked.id, reason="fine")
+    with asking._database.engine.begin() as connection:
+        connection.execute(text("DROP TRIGGER gate_reports_refuses_update"))
+        connection.execute(text("UPDATE gate_reports SET document = '{}'"))
+    faults = Desk(asking, ANN).check_history("assistant").faults
+    assert "position 2: the gate report 1 of its approval was edited" in faults
+
+
+def test_a_refusal_at_approval_is_kept_as_a_report_too(asking: Registry, home: Path) -> None:
+    asked = Desk(asking, ANN).promote("assistant", 2, reason=WHY)
+    (home / "cells" / "assistant-t02-1.jsonl").unlink()
+    with pytest.raises(CheckFailed, match="gate"):
+        Desk(asking, BEN).approve(asked.id, reason="fine")
+    with asking._database.reading() as session:
+        kept = session.execute(text("SELECT ok, created_by FROM gate_reports ORDER BY id")).all()
+    assert [(bool(ok), by) for ok, by in kept] == [(True, "ann"), (False, "ben")]
+
+
+def test_whose_account_or_token_was_made_by_who_asked_is_no_second_person(asking: Registry) -> None:
+    asked = Desk(asking, ADA).promote("assistant", 1, reason=WHY)
+    forged = replace(BEN, vouched_by=("os:root", "ada"))
+    with pytest.raises(
+        CheckFailed, match=r"second person: ada, who asked for it, made ben's account"
+    ):
+        Desk(asking, forged).approve(asked.id, reason="fine")
+    waiver = Desk(asking, ADA).waive("assistant", 1, "cells", WHY, now() + timedelta(days=1))
+    with pytest.raises(CheckFailed, match="second person"):
+        Desk(asking, forged).approve_waiver(waiver.id, "fine")
+    made = replace(BEN, vouched_by=("os:root",))
+    assert Desk(asking, made).approve(asked.id, reason="fine").status == "applied"

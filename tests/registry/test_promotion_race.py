@@ -1,67 +1,30 @@
 """Promotions at once, and promotions killed, by real processes on a real MLflow store."""
 
 import shutil
-from collections import Counter
-from multiprocessing import get_context
-from multiprocessing.synchronize import Barrier, Event
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
-from decision_cases import ANN, learn
+from decision_cases import ANN
 from registry_examples import die, killed_or_done
 
-from lori_core.errors import CheckFailed
 from registry.applying import RECONCILER, reconcile
 from registry.decisions import Alias
 from registry.desk import Desk
-from registry.settings import Settings, find_settings, switch_telemetry_off
+from registry.settings import Settings, switch_telemetry_off
 from registry.store import Registry, open_registry
+from tests.registry.soak_race import MODEL, WHY, learned, promote_at_once
 
 switch_telemetry_off()
 
 from registry.mlflow_aliases import MlflowAliases  # noqa: E402
 
-if TYPE_CHECKING:
-    from multiprocessing.queues import Queue
-
 pytestmark = pytest.mark.slow
-
-MODEL = "lori-assistant"
-READERS = 2
-READS = 500  # each
-WHY = "the race"
 
 
 @pytest.fixture
 def racing_home(home: Path, mlflow_store: Path) -> Path:
     shutil.copytree(mlflow_store, home)
     return home
-
-
-def learned(home: Path, root: Path, count: int) -> None:
-    with open_registry(home) as registry:
-        learn(registry, root, count)
-        Desk(registry, ANN).promote("assistant", 1, reason="the first", expect="none")
-
-
-def _promote(home: Path, version: int, start: Barrier, told: "Queue[tuple[int, str]]") -> None:
-    with open_registry(home) as registry:
-        start.wait()
-        try:
-            made = Desk(registry, ANN).promote("assistant", version, reason=WHY, expect=1)
-            told.put((version, made.status))
-        except CheckFailed as refusal:
-            told.put((version, str(refusal)))
-
-
-def _read(home: Path, start: Barrier, over: Event, told: "Queue[Counter[int | None]]") -> None:
-    store = MlflowAliases(find_settings(home))
-    start.wait()
-    seen: Counter[int | None] = Counter()
-    while sum(seen.values()) < READS or not over.is_set():
-        seen[store.get_alias(MODEL, "champion")] += 1
-    told.put(seen)
 
 
 @pytest.mark.parametrize(
@@ -76,43 +39,8 @@ def test_of_promotions_at_once_one_is_applied_and_no_reader_misses_the_alias(
 ) -> None:
     if kind == "postgresql":
         request.getfixturevalue("url")
-    learned(racing_home, tmp_path / "learned", contenders + 1)
-    fork = get_context("fork")
-    start, over = fork.Barrier(contenders + READERS), fork.Event()
-    told: Queue[tuple[int, str]] = fork.Queue()
-    read: Queue[Counter[int | None]] = fork.Queue()
-    versions = range(2, contenders + 2)
-    racers = [fork.Process(target=_promote, args=(racing_home, v, start, told)) for v in versions]
-    readers = [
-        fork.Process(target=_read, args=(racing_home, start, over, read)) for _ in range(READERS)
-    ]
-    for process in (*racers, *readers):
-        process.start()
-    answers = dict(told.get(timeout=300) for _ in versions)
-    over.set()
-    seen = [read.get(timeout=300) for _ in readers]
-    for process in (*racers, *readers):
-        process.join()
-        assert process.exitcode == 0
-
-    (winner,) = (version for version, said in answers.items() if said == "applied")
-    for version, said in answers.items():
-        if version != winner:
-            assert said == (
-                f"champion: moved: assistant@champion is version {winner},"
-                " and version 1 was expected"
-            )
-    with open_registry(racing_home) as registry:
-        desk = Desk(registry, ANN)
-        champion, before = (registry.version("assistant", k).model_version for k in (winner, 1))
-        assert desk.champion("assistant") == winner
-        assert registry.aliases().get_alias(MODEL, "champion") == champion
-        assert registry.aliases().get_alias(MODEL, "previous") == before
-        assert [each.to_version for each in desk.history("assistant")] == [1, winner]
-        assert desk.check_history("assistant").ok
-    for counted in seen:
-        assert sum(counted.values()) >= READS
-        assert set(counted) <= {before, champion}, "a read missed the alias"
+    said = promote_at_once(racing_home, tmp_path / "learned", contenders)
+    assert said.startswith(f"1 of {contenders} applied")
 
 
 class _Dying(MlflowAliases):

@@ -1,7 +1,9 @@
 """A filed version as outsiders use it: MLflow's pyfunc, in a fresh process, pickle forbidden."""
 
+import ast
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +34,12 @@ def ask_in_a_fresh_process(home: Path, uri: str, prompts: list[str]) -> dict[str
         "    told[f'{task} {read}'] = model.predict(rows, params=params)\n"
         "print(json.dumps(told))\n"
     )
+    told: dict[str, list[str]] = json.loads(run_alone(home, script))
+    return told
+
+
+def run_alone(home: Path, script: str) -> str:
+    """The last line that a program says, which knows nothing but where MLflow's store is."""
     environment = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(ROOT),
@@ -45,8 +53,7 @@ def ask_in_a_fresh_process(home: Path, uri: str, prompts: list[str]) -> dict[str
         [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    told: dict[str, list[str]] = json.loads(done.stdout.splitlines()[-1])
-    return told
+    return done.stdout.splitlines()[-1]
 
 
 @pytest.mark.slow
@@ -92,6 +99,30 @@ def test_the_bare_base_serves_as_a_version_of_the_same_model(
     told = ask_in_a_fresh_process(filing_home, f"models:/lori-assistant/{number}", PROMPTS)
     expected = plain_answers(base, "causal", None, 2)
     assert list(told.values()) == [expected] * len(ASKED)
+
+
+@pytest.mark.slow
+def test_the_program_that_the_guide_shows_answers_as_plain_peft_does(
+    filing_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import served_cases
+
+    base = served_cases.make_base(tmp_path / "base", "causal")
+    with open_registry(filing_home) as registry:
+        shared = served_cases.file_sequence(registry, base, "causal", tmp_path / "work")
+        number = registry.version("assistant", 3).model_version
+        assert number is not None
+        registry.aliases().set_alias("lori-assistant", "champion", number)
+    guide = (ROOT / "docs/how-to/serve.md").read_text("utf-8")
+    (program,) = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    assert '"max_new_tokens": 64' in program
+    told = run_alone(filing_home, program.replace('"max_new_tokens": 64', '"max_new_tokens": 5'))
+
+    served_cases.export(shared, base, "causal", 1, 3, "inherited", tmp_path / "peft")
+    monkeypatch.setattr(served_cases, "PROMPTS", ["Is this safe to eat?\ntoadstool\n"])
+    assert ast.literal_eval(told) == served_cases.plain_answers(
+        base, "causal", tmp_path / "peft", 2
+    )
 
 
 class Shelf:

@@ -9,7 +9,7 @@ from tests.registry.servers import NotHere
 
 pytestmark = pytest.mark.slow
 
-SMALL = {"processes": 3, "each": 5, "kills": 1, "registrations": 12}
+SMALL = {"processes": 4, "each": 5, "contenders": 4, "kills": 1, "registrations": 12}
 
 
 @pytest.fixture

@@ -7,10 +7,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from decision_cases import ANN, TOM, learn
 from fake_aliases import FakeAliases
 from folder_artifacts import FolderArtifacts
 
+from flows.cli import lori
 from lori_core.digests import sha256_file
 from lori_core.errors import BadInput, CheckFailed, Unavailable
 from registry.desk import Desk
@@ -176,3 +178,24 @@ def test_nobody_there_and_nothing_to_serve_are_said(
         load_promoted(Desk(promoted, TOM), promoted, "other", vllm, tmp_path, host="gpu-1")
     with pytest.raises(BadInput, match=WEIGHTS):
         load(promoted, vllm, tmp_path / "nothing")
+
+
+def test_the_command_loads_what_serves_and_says_what_it_loaded(
+    promoted: Registry,
+    vllm: VllmServer,
+    home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LORI_HOME", str(home))
+    monkeypatch.delenv("LORI_TOKEN", raising=False)
+    told = ["--vllm", vllm.place, "--adapters", str(tmp_path / "exports"), "--host", "gpu-1"]
+    answer = CliRunner().invoke(lori, ["serve-vllm", "assistant", *told])
+    assert answer.exit_code == 0, answer.output
+    assert answer.stdout.splitlines() == [
+        f"assistant/2 {each.task} {each.digest} on gpu-1"
+        for each in Desk(promoted, TOM).confirmations("assistant")
+    ]
+    assert vllm.names() == {"base", "assistant/t01", "assistant/t02"}
+    monkeypatch.setenv("LORI_TOKEN", "lori_of-nobody")
+    assert CliRunner().invoke(lori, ["serve-vllm", "assistant", *told]).exit_code == 2

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from gate_cases import Lab, right, rule
+from sound_versions import file_sound, sound_record
 
 from lori_core.digests import sha256_json
 from lori_core.errors import BadInput
@@ -83,17 +84,23 @@ def test_what_a_read_mode_cannot_reach_is_not_asked_and_that_is_said(lab: Lab) -
 
 def test_a_certificate_proves_the_read_it_is_about_and_no_other(lab: Lab) -> None:
     lab.declare(tasks=("safety",))
-    lab.file(1)
-    lab.declare(tasks=("safety",), certificate="G2")
-    lab.registry.declare_sequence(
-        replace(
-            lab.registry.sequence("assistant"),
-            settings={"guards": [], "gate": {"read": "isolated"}, "promotion": "manual"},
-        )
-    )
+    file_sound(lab.registry, lab.place, sound_record(1, tasks=("safety",), read="isolated"))
     found = rule(lab.judge(1), "certificate")
     assert (found.figure, found.ok) == (1.0, False)
     assert "trained under" in found.why
+
+
+def test_a_gate_on_another_read_than_the_one_that_serves_judges_nothing(lab: Lab) -> None:
+    """Guards are measured under what serves: another read's cells of them know nothing of it."""
+    two_tasks(lab)
+    lab.registry.declare_sequence(
+        replace(
+            lab.registry.sequence("assistant"),
+            settings={"guards": ["safety"], "gate": {"read": "cumulative"}},
+        )
+    )
+    with pytest.raises(BadInput, match=r"gate\.read 'cumulative': expected 'inherited'"):
+        lab.judge(2, 1)
 
 
 def test_a_stale_version_fails_and_says_why(lab: Lab) -> None:
@@ -453,11 +460,38 @@ def test_a_waiver_that_is_not_in_force_or_about_something_else_changes_nothing(
 # Edges
 
 
-def test_nothing_is_asked_about_a_task_that_no_longer_serves(lab: Lab) -> None:
-    two_tasks(lab, safe_under_math=100)
-    report = lab.judge(2, 1, retired=["math"])
+def test_nothing_is_asked_about_what_the_users_of_a_retired_task_are_given(lab: Lab) -> None:
+    lab.declare(tasks=("safety", "math", "code"))
+    lab.file(3)
+    lab.cell(0, "code", right(100, N))
+    lab.cell(2, "safety", right(360, N), effective="a1")
+    lab.cell(3, "safety", right(360, N), effective="a1")
+    lab.cell(3, "safety", right(360, N), under="code")
+    lab.cell(2, "safety", right(360, N), under="math")
+    lab.cell(3, "code", right(380, N))
+    lab.cell(1, "safety", right(360, N), effective="a1")
+    for version in (2, 3):
+        lab.cell(version, "math", right(380, N))
+    report = lab.judge(3, 2, retired=["math"])
     assert not any("math" in each.rule for each in report.rules)
-    assert report.ok
+    assert report.ok, [each.why for each in report.rules if not each.ok]
+    lab.cell(3, "safety", right(100, N), under="code")
+    assert not lab.judge(3, 2, retired=["math"]).ok
+
+
+def test_a_retired_guard_is_a_guard_still(lab: Lab) -> None:
+    two_tasks(lab, safe_under_math=0)
+    report = lab.judge(2, 1, retired=["safety"])
+    assert rule(report, "guard:safety:under:math").verdict == "fail"
+    assert not any(each.rule == "guard:safety:under:safety" for each in report.rules)
+    assert not report.ok
+
+
+def test_a_version_whose_newest_task_is_retired_is_refused(lab: Lab) -> None:
+    two_tasks(lab)
+    found = rule(lab.judge(2, 1, retired=["math"]), "dependency")
+    assert (found.ok, found.verdict) == (False, "fail")
+    assert "'math', which it adds, is retired" in found.why
 
 
 def test_the_champion_judged_against_itself_passes(lab: Lab) -> None:

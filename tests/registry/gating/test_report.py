@@ -64,6 +64,7 @@ def test_every_recorded_use_of_a_test_set_is_counted_over_all_sequences(either: 
     assert either.judge(1).test_uses == {"safety": 1}
     assert either.judge(1).test_uses == {"safety": 1}  # judged, not recorded
     record(either.registry, either.judge(1), "ann")
+    again(either, max_guard_drop=0.5)
     record(either.registry, either.judge(1), "ann")
     assert either.judge(1).test_uses == {"safety": 3}
     either.declare(sequence="other", tasks=("safety",))
@@ -71,6 +72,25 @@ def test_every_recorded_use_of_a_test_set_is_counted_over_all_sequences(either: 
     either.cell(0, "safety", right(100, 400), sequence="other")
     either.cell(1, "safety", right(360, 400), sequence="other")
     assert either.judge(1, sequence="other").test_uses == {"safety": 3}
+
+
+def test_a_report_that_says_nothing_new_is_kept_once_and_uses_no_test_set_again(
+    either: Lab,
+) -> None:
+    first = record(either.registry, either.judge(1), "ann")
+    assert record(either.registry, either.judge(1), "bob") == first
+    assert first.sha256 == sha256_json(report_document(first))
+    assert either.judge(1).test_uses == {"safety": 2}
+    either.cell(1, "safety", right(360, 400), effective="another")
+    measured_again = record(either.registry, either.judge(1), "ann")
+    assert (measured_again.id, measured_again.test_uses) == (2, {"safety": 2})
+    against_another = record(either.registry, either.judge(1, champion=0), "ann")
+    assert against_another.id == 3
+    refused = record(
+        either.registry, either.judge(1, stale={1: "its base went"}, champion=0), "ann"
+    )
+    assert (refused.id, refused.ok) == (4, False)
+    assert record(either.registry, either.judge(1, champion=0), "ann").id == 5, "only the newest"
 
 
 @pytest.mark.parametrize("table", ["gate_reports", "gate_policies"])

@@ -13,7 +13,7 @@ POLICY = policy_from(GateConfig(read="inherited"), guards=("safety",), promotion
 def found(
     policy: GatePolicy = POLICY, rows: tuple[int, ...] = (200,), **changes: str
 ) -> dict[tuple[str, str], Oddity]:
-    given = {"protection": "disjoint", "read": "inherited", **changes}
+    given = {"protection": "disjoint", **changes}
     odd = oddities(
         policy,
         tasks=("safety", "math"),
@@ -68,7 +68,6 @@ def test_more_guards_share_the_error_and_need_more_rows() -> None:
         tasks=("safety", "math"),
         rows={"safety": (110,), "math": (110,)},
         protection="disjoint",
-        read="inherited",
     )
     assert few[0].needed == {"safety": 122, "math": 122}  # ln 0.025 / ln 0.97
 
@@ -80,14 +79,6 @@ def test_both_parts_of_a_refusal_count() -> None:
 
 def test_a_policy_that_only_warns_can_pass_with_any_rows() -> None:
     assert found(replace(POLICY, underpowered="warn"), rows=(5,)) == {}
-
-
-def test_a_gate_on_a_read_mode_that_was_not_trained_cannot_be_met() -> None:
-    odd = found(replace(POLICY, read="isolated"))
-    assert ("guard", "never passes") in odd
-    assert ("certificate", "never passes") in odd
-    cumulative = found(replace(POLICY, read="cumulative"))
-    assert set(cumulative) <= {("forgetting", "never passes")}
 
 
 def test_a_drop_of_nothing_cannot_be_bounded_by_any_number_of_rows() -> None:

@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from registry.gating.statistics import Comparison, Question, Rows, answer, rows_needed
+from registry.gating.statistics import (
+    Comparison,
+    Question,
+    Rows,
+    Unchanged,
+    answer,
+    rows_needed,
+)
 
 
 def compared(n: int, rose: int, fell: int, key: str = "") -> Comparison:
@@ -20,7 +27,7 @@ def drawn(random: np.random.Generator, n: int, up: float, down: float, key: str)
     return compared(n, int(rose), int(fell), key)
 
 
-def asked(comparison: Comparison, limit: float = 0.03) -> Question:
+def asked(comparison: Comparison | Unchanged, limit: float = 0.03) -> Question:
     return Question((comparison,), limit)
 
 
@@ -62,7 +69,7 @@ def test_a_drop_that_is_surely_beyond_the_limit_is_never_underpowered() -> None:
 
 
 def test_what_is_proved_equal_passes_at_any_limit_of_zero_or_more() -> None:
-    proved = Comparison(("a", "b"), (Rows((1.0,), (1.0,)),), proved=True)
+    proved = Unchanged(("a", "b"), 1, 1.0, 1.0)
     (given,) = answer([asked(proved, 0.0)], 0.95)
     assert (given.verdict, given.drop, given.bound) == ("pass", 0.0, 0.0)
     assert verdicts([asked(proved, -0.1)]) == ["fail"]  # nothing was learned, and a gain is asked
@@ -133,7 +140,7 @@ def test_one_question_asked_twice_is_one_question() -> None:
 
 
 def test_what_is_proved_takes_no_share_and_lost_evidence_keeps_its_own() -> None:
-    proved = Comparison(("p", "q"), (Rows((1.0,), (1.0,)),), proved=True)
+    proved = Unchanged(("p", "q"), 1, 1.0, 1.0)
     alone = asked(compared(99, 0, 0))
     assert verdicts([asked(proved), asked(proved), alone]) == ["pass"] * 3
     assert [each.verdict for each in answer([alone], 0.95, lost=1)] == ["underpowered"]
