@@ -218,7 +218,8 @@ def promotion_line(promotion: Promotion) -> str:
         "requested": f"{alias} stays {before}: {target} waits for a second person",
         "rejected": f"{alias} stays {before}: {target} was rejected",
     }.get(promotion.status, f"{alias} to {target}: {promotion.status} {promotion.detail}".strip())
-    return f"{told}; {promotion.kind} {promotion.id} by {promotion.requested_by}"
+    detail = f" ({promotion.detail})" if promotion.status == "applied" and promotion.detail else ""
+    return f"{told}; {promotion.kind} {promotion.id} by {promotion.requested_by}{detail}"
 
 
 def promotions_table(promotions: Iterable[Promotion]) -> "Table":

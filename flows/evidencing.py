@@ -1,7 +1,7 @@
 """Write an evidence bundle, signed, and check one."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,17 @@ BUNDLE = "bundle.json"
 PAGE = "bundle.html"
 
 
-def write_evidence(found: Recorded, number: int, folder: Path, key: Path | None) -> str:
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A bundle that was written and signed."""
+
+    fingerprint: str
+    """Of the key."""
+    broken: tuple[str, ...]
+    """What of the version's bits is not what was certified; the bundle says so too."""
+
+
+def write_evidence(found: Recorded, number: int, folder: Path, key: Path | None) -> Written:
     """Bring together what is recorded of a version, as data and as a page, and sign both.
 
     Args:
@@ -33,9 +43,6 @@ def write_evidence(found: Recorded, number: int, folder: Path, key: Path | None)
         number: the version.
         folder: new, or empty.
         key: a private key in a PEM file; None takes the home's, made at first use.
-
-    Returns:
-        The fingerprint of the key.
 
     Raises:
         BadInput: the key is none, or the place cannot be written.
@@ -47,7 +54,7 @@ def write_evidence(found: Recorded, number: int, folder: Path, key: Path | None)
     bundle = gather(found.registry, found.name, number, audits=audits_of(found, number), by=by)
     write_json(folder / BUNDLE, bundle)
     write_atomic(folder / PAGE, evidence_page(bundle).encode("utf-8"))
-    return sign_folder(folder, signer)
+    return Written(sign_folder(folder, signer), tuple(bundle["integrity"]["faults"]))
 
 
 def audits_of(found: Recorded, number: int) -> Mapping[str, dict[str, Any]]:
@@ -68,13 +75,14 @@ def audits_of(found: Recorded, number: int) -> Mapping[str, dict[str, Any]]:
     return audits
 
 
-def check_evidence(folder: Path, key: Path | None, home: Path) -> str:
+def check_evidence(folder: Path, key: Path | None, home: Path, *, any_key: bool = False) -> str:
     """Check a bundle; the sentence that says who signed it comes back.
 
     Args:
         folder: what `write_evidence` wrote.
-        key: the key it must be signed with, either half; None asks only that it is whole.
-        home: whose own key is recognised.
+        key: the key it must be signed with, either half; None asks for the home's own.
+        home: whose own key that is.
+        any_key: without `key`, ask only that it is whole, whoever signed it.
 
     Raises:
         CheckFailed: something differs; names it.
@@ -91,7 +99,13 @@ def check_evidence(folder: Path, key: Path | None, home: Path) -> str:
     own = home / "keys" / "evidence.pem"
     if own.is_file() and fingerprint(read_key(own).public_key()) == checked.fingerprint:
         return f"whole, signed by this home's key ({checked.fingerprint})"
-    return (
-        f"whole, signed by {checked.fingerprint}, a key that is not this home's: compare it with what "
-        "the signer told you, or give --key"
+    if any_key:
+        return (
+            f"whole, signed by {checked.fingerprint}, a key that is not this home's: compare it with"
+            " what the signer told you"
+        )
+    raise CheckFailed(
+        "evidence",
+        f"signed by a key nobody here vouched for: give --key ({checked.fingerprint} signed it;"
+        " --any-key asks only that it is whole)",
     )

@@ -25,6 +25,7 @@ from registry import decided, ledger, lineage, outbox
 from registry.decision_models import EventRow, PromotionRow
 from registry.decisions import BARE_BASE, Actor, Alias, EventKind, LogEntry
 from registry.models import Sequence
+from registry.moves import previous_with
 from registry.records import Json
 from registry.soundness import faults
 from registry.store import Registry
@@ -153,9 +154,13 @@ def reconcile(registry: Registry, sequence: str) -> tuple[LogEntry, ...]:
     """End what a killed process left half done, and write down aliases moved behind our back.
 
     Nothing is written where nothing is wrong, or where it was written down before.
+
+    Raises:
+        CheckFailed: the log is broken: nothing can be told from it.
     """
     registry.sequence(sequence)
     with registry._database.exclusive(alias_lock(sequence)):
+        ledger.refuse_broken(registry, sequence)
         entries = [*end_interrupted(registry, sequence)]
         for alias in ALIASES:
             if (entry := note_drift(registry, sequence, alias)) is not None:
@@ -170,15 +175,24 @@ def reconcile_all(registry: Registry) -> tuple[LogEntry, ...]:
         decided_on = exists().where(EventRow.sequence_id == Sequence.id)
         names = session.scalars(select(Sequence.name).where(decided_on).order_by(Sequence.name))
         sequences = tuple(names)
-    return tuple(entry for name in sequences for entry in reconcile(registry, name))
+    found: list[LogEntry] = []
+    refused: CheckFailed | None = None
+    for name in sequences:
+        try:
+            found.extend(reconcile(registry, name))
+        except CheckFailed as refusal:  # one broken log holds up no other sequence
+            refused = refused or refusal
+    if refused is not None:
+        raise refused
+    return tuple(found)
 
 
 def restore_aliases(registry: Registry, sequence: str, actor: Actor) -> tuple[LogEntry, ...]:
     """Point MLflow's aliases back to where our rows say they are; the log tells of each.
 
     Raises:
-        CheckFailed: what our rows say serves is no longer what was certified, or the alias is moved
-            again while it is put back. The aliases before it are put back.
+        CheckFailed: the log is broken; or what our rows say serves is no longer what was certified,
+            or the alias is moved again while it is put back. The aliases before it are put back.
     """
     reconcile(registry, sequence)
     with registry._database.exclusive(alias_lock(sequence)):
@@ -187,8 +201,12 @@ def restore_aliases(registry: Registry, sequence: str, actor: Actor) -> tuple[Lo
     return tuple(entry for entry in found if entry is not None)
 
 
-def put_back(registry: Registry, sequence: str, alias: Alias, actor: str) -> LogEntry | None:
+def put_back(
+    registry: Registry, sequence: str, alias: Alias, actor: str, broken: str | None = None
+) -> LogEntry | None:
     """Point one alias back to where our rows say; None where it is there.
+
+    The entry tells of `broken`, the first fault of a log on which this is done all the same.
 
     Raises:
         CheckFailed: what our rows say serves is no longer what was certified, or MLflow lost it, or
@@ -204,7 +222,8 @@ def put_back(registry: Registry, sequence: str, alias: Alias, actor: str) -> Log
     if (again := _drift(registry, sequence, alias)) is not None:
         there = again["found_model_version"]
         raise CheckFailed("read back", f"{sequence}@{alias} is {there} in MLflow again")
-    return record(registry, sequence, "drift", actor, {**drift, "mended": True}, alias=alias)
+    told = {**drift, "mended": True, **({} if broken is None else {"log_broken": broken})}
+    return record(registry, sequence, "drift", actor, told, alias=alias)
 
 
 def end_interrupted(registry: Registry, sequence: str) -> tuple[LogEntry, ...]:
@@ -283,8 +302,10 @@ def _confirm(
     with registry._database.reading() as session:
         row = decided.promotion_row(session, promotion)
         alias, before, after = decided.alias_of(row), row.from_version, row.to_version
+        owner = lineage.known_sequence(session, sequence)
+        behind = previous_with(session, owner, (row.kind, before, after))
     if alias == "champion" and before is not None:
-        _follow(registry, sequence, before)
+        _follow(registry, sequence, behind)
     made = {"from_version": before, "to_version": after, **payload}
     with registry._database.writing() as session:
         owner = lineage.known_sequence(session, sequence)
@@ -293,7 +314,7 @@ def _confirm(
             decided.newest_step(session, row),
             decided.serving_entry(session, owner, alias),
         )
-        serves = decided.serving(session, owner, alias)
+        serves = decided.serving_by_log(session, owner, alias)
         entry = None
         if step == "applying" and serves == before:
             entry = _write(session, owner, "applied", actor, made, row)
@@ -347,7 +368,7 @@ def _drift(registry: Registry, sequence: str, alias: Alias) -> dict[str, object]
 
 def _serving(registry: Registry, sequence: str, alias: Alias) -> int | None:
     with registry._database.reading() as session:
-        return decided.serving(session, lineage.known_sequence(session, sequence), alias)
+        return decided.serving_by_log(session, lineage.known_sequence(session, sequence), alias)
 
 
 def _put(registry: Registry, sequence: str, alias: Alias, version: int | None) -> None:
@@ -357,10 +378,10 @@ def _put(registry: Registry, sequence: str, alias: Alias, version: int | None) -
         _set(registry, sequence, alias, version)
 
 
-def _follow(registry: Registry, sequence: str, version: int) -> None:
+def _follow(registry: Registry, sequence: str, version: int | None) -> None:
     """Point `previous` at what served before; nowhere, where that cannot be. Nothing waits for it."""
     try:
-        _set(registry, sequence, "previous", version)
+        _put(registry, sequence, "previous", version)
     except LoriError:
         try:
             _put(registry, sequence, "previous", None)

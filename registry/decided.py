@@ -11,7 +11,7 @@ from sqlalchemy import Select, exists, select
 from sqlalchemy.orm import Session, aliased, joinedload
 
 from lori_core.config import Read
-from lori_core.errors import NotFound
+from lori_core.errors import CheckFailed, NotFound
 from registry.decision_models import ConfirmationRow, EventRow, ExportRow, PromotionRow, ReportRow
 from registry.decisions import (
     BARE_BASE,
@@ -25,7 +25,8 @@ from registry.decisions import (
     ServedThen,
     Waiver,
 )
-from registry.models import Certificate, Sequence, Version
+from registry.models import Sequence, Version
+from registry.moves import last_previous
 from registry.plain import LARGEST
 
 STATES: Mapping[str, PromotionState] = {
@@ -37,9 +38,6 @@ STATES: Mapping[str, PromotionState] = {
     "failed": "failed",
 }
 """Kind of entry -> where it leaves a promotion."""
-
-FIXED_READS = frozenset({"isolated"})
-"""Read modes in which a task's function depends on no other task's entries."""
 
 
 def serving_entry(
@@ -59,15 +57,27 @@ def serving_entry(
 
 
 def serving(session: Session, sequence: Sequence, alias: Alias) -> int | None:
-    """The version an alias points at; None where nothing was ever put there."""
-    return _pointed_at(serving_entry(session, sequence, alias), alias)
+    """The version an alias points at; None where nothing was ever put there.
+
+    Raises:
+        CheckFailed: the promotion that put it there was deleted.
+    """
+    return _pointed_at(session, sequence, serving_entry(session, sequence, alias), alias)
+
+
+def serving_by_log(session: Session, sequence: Sequence, alias: Alias) -> int | None:
+    """`serving`, and where its promotion was deleted, what its entry in the log still says of it."""
+    entry = serving_entry(session, sequence, alias)
+    if entry is None or entry.promotion is not None or alias == "previous":
+        return _pointed_at(session, sequence, entry, alias)
+    return cast(int | None, entry.payload.get("to_version"))
 
 
 def served_then(session: Session, sequence: Sequence, alias: Alias, at: datetime) -> ServedThen:
     """What an alias pointed at, on whose word, and which servers said by then that they loaded it."""
     entry = serving_entry(session, sequence, alias, at)
-    version = _pointed_at(entry, alias)
-    promotion = None if entry is None else promotion_record(session, _promotion(entry), at)
+    version = _pointed_at(session, sequence, entry, alias, at)
+    promotion = None if entry is None else promotion_record(session, promotion_of(entry), at)
     loaded = confirmed(session, sequence, version, at) if version is not None else ()
     return ServedThen(
         sequence=sequence.name,
@@ -130,7 +140,11 @@ def promotion_record(session: Session, row: PromotionRow, at: datetime | None = 
 
 
 def interrupted(session: Session, sequence: Sequence) -> PromotionRow | None:
-    """The promotion that began to move its alias and never said how that ended."""
+    """The promotion that began to move its alias and never said how that ended.
+
+    Raises:
+        CheckFailed: it was deleted.
+    """
     begun = _newest(session, sequence, "applying")
     if begun is None:
         return None
@@ -141,7 +155,7 @@ def interrupted(session: Session, sequence: Sequence) -> PromotionRow | None:
         )
         .limit(1)
     )
-    return None if ended is not None else _promotion(begun)
+    return None if ended is not None else promotion_of(begun)
 
 
 def newest_step(session: Session, promotion: PromotionRow) -> str:
@@ -187,24 +201,6 @@ def alias_of(row: PromotionRow) -> Alias:
     return cast(Alias, row.alias)
 
 
-def former_champion(session: Session, sequence: Sequence, champion: int) -> int | None:
-    """What served before the champion was promoted; None where nothing did."""
-    done = aliased(EventRow)
-    row = session.scalar(
-        select(PromotionRow)
-        .where(
-            PromotionRow.sequence_id == sequence.id,
-            PromotionRow.alias == "champion",
-            PromotionRow.to_version == champion,
-            PromotionRow.kind == "promote",
-            exists().where(done.promotion_id == PromotionRow.id, done.kind == "applied"),
-        )
-        .order_by(PromotionRow.id.desc())
-        .limit(1)
-    )
-    return None if row is None else row.from_version
-
-
 def was_champion(session: Session, sequence: Sequence, version: int) -> bool:
     """Whether a version ever served as champion."""
     done = aliased(EventRow)
@@ -221,44 +217,6 @@ def was_champion(session: Session, sequence: Sequence, version: int) -> bool:
         )
         is not None
     )
-
-
-def stale_versions(
-    session: Session, sequence: Sequence, version: int | None = None
-) -> dict[int, str]:
-    """Versions trained on one that was rolled back and has not been applied again: why, for each.
-
-    A rollback from v to k takes (k, v] back; applying a version brings it, and all it was trained
-    on, into use again. An isolated or separate adapter depends on no other.
-
-    Args:
-        session: to read with.
-        sequence: whose.
-        version: look at this one alone.
-    """
-    if sequence.adapter.get("protection") == "separate":
-        return {}
-    rolled = _first_rolled_back(session, sequence)
-    if rolled is None:
-        return {}
-    first, when = rolled
-    trained_on_it = (
-        select(Version.number)
-        .join(Certificate, Certificate.id == Version.certificate_id)
-        .where(
-            Version.sequence_id == sequence.id,
-            Version.number > first,
-            Certificate.read.not_in(FIXED_READS),
-        )
-        .order_by(Version.number)
-    )
-    if version is not None:
-        trained_on_it = trained_on_it.where(Version.number == version)
-    why = (
-        f"it was trained on version {first}, which was rolled back on {when:%Y-%m-%d} and has not"
-        " served since"
-    )
-    return dict.fromkeys(session.scalars(trained_on_it), why)
 
 
 def current_freeze(session: Session, sequence: Sequence, at: datetime) -> Freeze | None:
@@ -375,50 +333,6 @@ def _known_digests(
     return {(row.number, row.task, row.read, row.sha256) for row in rows}
 
 
-def _first_rolled_back(session: Session, sequence: Sequence) -> tuple[int, datetime] | None:
-    """The lowest version that was rolled back and has not come into use again, and since when.
-
-    Only a rollback from above what serves can have left anything; what was applied after it, at its
-    highest, says how much is in use again.
-    """
-    champion = serving(session, sequence, "champion")
-    if champion is None:
-        return None
-    done, later, move = aliased(EventRow), aliased(EventRow), aliased(PromotionRow)
-    again = (
-        select(move.to_version)
-        .join(later, later.promotion_id == move.id)
-        .where(
-            move.sequence_id == sequence.id,
-            move.alias == "champion",
-            later.kind == "applied",
-            later.position >= done.position,
-        )
-        .order_by(move.to_version.desc())
-        .limit(1)
-        .correlate(done)
-        .scalar_subquery()
-    )
-    left = (
-        select(again, PromotionRow.from_version, done.created)
-        .join(done, done.promotion_id == PromotionRow.id)
-        .where(
-            PromotionRow.sequence_id == sequence.id,
-            PromotionRow.alias == "champion",
-            PromotionRow.kind == "rollback",
-            PromotionRow.from_version > champion,
-            done.kind == "applied",
-            PromotionRow.from_version > again,
-        )
-        .order_by(done.position)
-    )
-    ranges = [(used + 1, before, when) for used, before, when in session.execute(left)]
-    if not ranges:
-        return None
-    first = min(start for start, _, _ in ranges)
-    return first, [when for start, end, when in ranges if start <= first <= end][-1]
-
-
 def _records(
     session: Session, wanted: Select[PromotionRow], at: datetime | None
 ) -> tuple[Promotion, ...]:
@@ -458,8 +372,14 @@ def _record(sequence: str, row: PromotionRow, events: list[EventRow]) -> Promoti
         applied_at=None if applied is None else applied.created,
         report_id=row.report_id,
         report_sha256=None if row.report is None else row.report.sha256,
-        detail="" if ended is None else str(ended.payload.get("why", "")),
+        detail=_detail(by_kind.get("requested"), ended),
     )
+
+
+def _detail(asked: EventRow | None, ended: EventRow | None) -> str:
+    broken = None if asked is None else asked.payload.get("log_broken")
+    said = [f"the log was broken: {broken}"] if broken else []
+    return "; ".join([*said, *([] if ended is None else [str(ended.payload.get("why", ""))])])
 
 
 def shown_version(version: int | None) -> str:
@@ -488,13 +408,32 @@ def _of_kind(session: Session, sequence: Sequence, kind: EventKind) -> list[Even
     )
 
 
-def _pointed_at(entry: EventRow | None, alias: Alias) -> int | None:
+def _pointed_at(
+    session: Session,
+    sequence: Sequence,
+    entry: EventRow | None,
+    alias: Alias,
+    at: datetime | None = None,
+) -> int | None:
     if entry is None:
         return None
-    row = _promotion(entry)
-    return row.from_version if alias == "previous" else row.to_version
+    row = promotion_of(entry)
+    if alias != "previous":
+        return row.to_version
+    # A promotion is the newest move that stands; after a rollback one has to look further back.
+    return row.from_version if row.kind == "promote" else last_previous(session, sequence, at)
 
 
-def _promotion(entry: EventRow) -> PromotionRow:
-    assert entry.promotion is not None, "entries about a promotion name it"
+def promotion_of(entry: EventRow) -> PromotionRow:
+    """The promotion that an entry tells of.
+
+    Raises:
+        CheckFailed: it was deleted.
+    """
+    if entry.promotion is None:
+        raise CheckFailed(
+            "log",
+            f"position {entry.position}: promotion {entry.promotion_id}, of which it tells, was"
+            " deleted; `lori history S --check` tells all that is wrong",
+        )
     return entry.promotion

@@ -35,6 +35,7 @@ from registry.plain import aware_time, plain_text, whole_number
 from registry.promoting import Expect, Promoter
 from registry.records import Json
 from registry.roles import allow, may, promotes_as
+from registry.stale import stale_versions
 from registry.store import Registry
 
 _SKEW = timedelta(minutes=5)
@@ -197,7 +198,7 @@ class Desk:
         """Versions trained on one that was rolled back and not applied again: why, for each."""
         allow(self.actor, "read")
         with self.registry._database.reading() as session:
-            return decided.stale_versions(session, lineage.known_sequence(session, sequence))
+            return stale_versions(session, lineage.known_sequence(session, sequence))
 
     # Freezes, waivers, retirement
 

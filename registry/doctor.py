@@ -13,7 +13,10 @@ from registry.decisions import Finding
 from registry.outbox import webhooks
 from registry.settings import sqlite_url
 from registry.store import Registry
+from registry.triggers import lost_triggers, make_triggers
 from registry.troubles import troubles
+
+UNGUARDED = "unguarded-table"
 
 CONSEQUENCES = {"alias-drift", "model-deleted", "model-recreated", "doubled-version"}
 """What mending something else may bring about, and is mended with it."""
@@ -28,7 +31,7 @@ def examine(registry: Registry) -> tuple[Finding, ...]:
     of_sequences = (
         trouble.finding for name in registry.sequences() for trouble in troubles(registry, name)
     )
-    return (*_open_home(registry), *of_sequences)
+    return (*_open_home(registry), *_unguarded(registry), *of_sequences)
 
 
 def repair(registry: Registry, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
@@ -39,6 +42,9 @@ def repair(registry: Registry, findings: tuple[Finding, ...]) -> tuple[Finding, 
     """
     sequences = {finding.where.partition("/")[0].partition("@")[0] for finding in findings}
     given = {(finding.what, finding.where) for finding in findings}
+    for finding in findings:
+        if finding.what == UNGUARDED:
+            make_triggers(registry, finding.where)
     for name in registry.sequences():
         if name in sequences:
             _mend(registry, name, given)
@@ -85,6 +91,24 @@ def _open_home(registry: Registry) -> tuple[Finding, ...]:
             mendable=False,
             remedy=f"chmod 700 {home}, and give each webhook a new secret if it was so for long.",
         ),
+    )
+
+
+def _unguarded(registry: Registry) -> tuple[Finding, ...]:
+    """Tables of decisions whose rows could be changed now."""
+    lost: dict[str, list[str]] = {}
+    for table, trigger in lost_triggers(registry):
+        lost.setdefault(table, []).append(trigger)
+    return tuple(
+        Finding(
+            what=UNGUARDED,
+            where=table,
+            detail=f"missing, off or changed: {', '.join(triggers)}; rows can be changed unseen",
+            mendable=True,
+            remedy="--repair makes them again. Ask who took them away: `lori history S --check`"
+            " finds what was changed in the log meanwhile.",
+        )
+        for table, triggers in lost.items()
     )
 
 

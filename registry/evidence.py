@@ -22,6 +22,7 @@ from registry.decisions import Alias, ChainCheck, Confirmation, LogEntry, Promot
 from registry.evidence_words import covered, limits
 from registry.models import Sequence
 from registry.records import Cell, FiledVersion, Json, TaskRecord
+from registry.soundness import faults
 from registry.store import Registry
 from registry.wire import to_json
 
@@ -57,6 +58,7 @@ def gather(
     about = cast(Document, record.settings.get("about") or {})
     guards = [str(each) for each in cast(list[object], record.settings.get("guards") or [])]
     chain = ledger.check(registry, sequence)
+    broken = faults(registry, sequence, number)
     document = cast(Document, dict(certificate.document))
     data = [_data(task, about, audits.get(task.name)) for task in tasks]
     with registry._database.reading() as session:
@@ -67,6 +69,7 @@ def gather(
         "format": FORMAT,
         "made": _time(now()),
         "made_by": by,
+        "integrity": {"ok": not broken, "faults": list(broken)},
         "subject": _subject(version),
         "purpose": about.get("purpose"),
         "base": {

@@ -34,6 +34,9 @@ BEGINNING = "0" * 64
 _FIRST_MOVE = ("requested", "applying", "applied")
 """Entries that are anchored together, when the alias is set."""
 
+_END = 8
+"""Entries at the end of a log that are looked at before an alias moves."""
+
 LENGTH_TAG, HEAD_TAG = "lori.log_length", "lori.log_head"
 
 
@@ -177,14 +180,84 @@ def check(registry: Registry, sequence: str) -> ChainCheck:
     for found in anchors:
         faults.extend(_anchor_faults(rows, found))
     if not anchors and not _only_begun(rows):
-        faults.append(
-            f"position {len(rows)}: no anchor outside the database says that the log ends here"
-        )
+        faults.append(_unanchored(len(rows)))
     return ChainCheck(
         ok=not faults,
         length=len(rows),
         head=rows[-1].sha256 if rows else BEGINNING,
         faults=tuple(faults),
+    )
+
+
+def end_fault(registry: Registry, sequence: str) -> str | None:
+    """The first thing wrong with the end of a log, or None: asked before an alias moves.
+
+    Whatever the length of the log this reads its last entries, those that say what serves, those
+    that the anchors remember, and the facts they tell of. `check` reads the whole.
+    """
+    try:
+        anchors, away = _anchors(registry, sequence), False  # before the log, which may grow
+    except (
+        Unavailable
+    ):  # then no alias moves either; who is refused for another reason is told that
+        kept_here = _file_anchor(registry, sequence)
+        anchors, away = [kept_here] if kept_here else [], True
+    with registry._database.reading() as session:
+        owner = lineage.known_sequence(session, sequence)
+        newest = _last(session, owner)
+        length = 0 if newest is None else newest.position
+        mine = select(EventRow).where(EventRow.sequence_id == owner.id)
+        end = session.scalars(
+            mine.where(EventRow.position > length - _END).order_by(EventRow.position)
+        ).all()
+        kept = session.scalars(
+            mine.where(EventRow.position.in_([each.length for each in anchors]))
+        ).all()
+        serving = [
+            session.scalars(
+                mine.where(EventRow.alias == alias, EventRow.kind == "applied")
+                .order_by(EventRow.position.desc())
+                .limit(1)
+            ).first()
+            for alias in ("champion", "candidate")
+        ]
+        rows = sorted({*end, *kept, *filter(None, serving)}, key=lambda row: row.position)
+        told_of = {row.promotion_id for row in rows if row.promotion_id is not None}
+        asked = session.scalars(
+            mine.where(EventRow.promotion_id.in_(told_of), EventRow.kind == "requested")
+        )
+        rows = sorted({*rows, *asked}, key=lambda row: row.position)
+        first = end[0] if end else None
+        after = (BEGINNING, 0)
+        if first is not None and length > _END:
+            after = (first.previous, length - _END)
+        found = [
+            *(f for each in rows if each not in end for f in _edited(owner.name, each)),
+            *_broken_links(owner.name, list(end), *after),
+            *_changed_facts(session, owner, rows, only=told_of),
+            *(fault for each in anchors for fault in _anchor_faults([*rows], each)),
+        ]
+        if not anchors and not away and not (length <= _END and _only_begun(list(end))):
+            found.append(_unanchored(length))
+    return found[0] if found else None
+
+
+def refuse_broken(registry: Registry, sequence: str) -> None:
+    """Return if the end of a log is as it was written.
+
+    Raises:
+        CheckFailed: it is not; nothing that stands on it can be decided.
+    """
+    if (fault := end_fault(registry, sequence)) is not None:
+        raise broken(sequence, fault)
+
+
+def broken(sequence: str, fault: str) -> CheckFailed:
+    """The refusal to act on a log that is not what was written."""
+    return CheckFailed(
+        f"log of {sequence}",
+        f"{fault}; `lori history {sequence} --check` tells all that is wrong. Until the registry is"
+        " restored from a backup only `lori rollback` with --to-version or --base moves what serves",
     )
 
 
@@ -204,16 +277,27 @@ def _only_begun(rows: list[EventRow]) -> bool:
     )
 
 
-def _broken_links(sequence: str, rows: list[EventRow]) -> Iterator[str]:
-    before, position = BEGINNING, 0
+def _unanchored(length: int) -> str:
+    return f"position {length}: no anchor outside the database says that the log ends here"
+
+
+def _edited(sequence: str, row: EventRow) -> Iterator[str]:
+    if entry_hash(sequence, row) != row.sha256:
+        yield f"position {row.position}: edited or moved ({row.kind} by {row.actor})"
+
+
+def _broken_links(
+    sequence: str, rows: list[EventRow], before: str = BEGINNING, position: int = 0
+) -> Iterator[str]:
+    """What is wrong between entries, and between the first of them and what it follows."""
     for row in rows:
         if row.position == position:
             yield f"position {position}: there twice"
         for missing in range(position + 1, row.position):
             yield f"position {missing}: deleted"
         follows = row.position == position + 1
-        if entry_hash(sequence, row) != row.sha256:
-            yield f"position {row.position}: edited or moved ({row.kind} by {row.actor})"
+        if edited := [*_edited(sequence, row)]:
+            yield from edited
         elif follows and row.previous != before:
             yield (
                 f"position {position or row.position}: not what position {row.position}"
@@ -222,14 +306,15 @@ def _broken_links(sequence: str, rows: list[EventRow]) -> Iterator[str]:
         before, position = row.sha256, row.position
 
 
-def _changed_facts(session: Session, owner: Sequence, rows: list[EventRow]) -> Iterator[str]:
+def _changed_facts(
+    session: Session, owner: Sequence, rows: list[EventRow], only: set[int] | None = None
+) -> Iterator[str]:
+    """What the entries `rows` tell of and is another now; of the promotions `only`, or of all."""
+    wanted = select(PromotionRow).where(PromotionRow.sequence_id == owner.id)
+    if only is not None:
+        wanted = wanted.where(PromotionRow.id.in_(only))
     promotions = {
-        row.id: row
-        for row in session.scalars(
-            select(PromotionRow)
-            .where(PromotionRow.sequence_id == owner.id)
-            .options(joinedload(PromotionRow.report))
-        )
+        row.id: row for row in session.scalars(wanted.options(joinedload(PromotionRow.report)))
     }
     asked: set[int | None] = set()
     for row in rows:
@@ -255,7 +340,8 @@ def _changed_facts(session: Session, owner: Sequence, rows: list[EventRow]) -> I
         if facts != row.payload.get("facts_sha256"):
             yield f"{where}: the facts of promotion {promotion.id} were edited"
     for identity in sorted(set(promotions) - asked):
-        yield f"position {len(rows) + 1}: promotion {identity} stands in no entry of the log"
+        after = rows[-1].position + 1 if rows else 1
+        yield f"position {after}: promotion {identity} stands in no entry of the log"
 
 
 def _anchor_faults(rows: list[EventRow], found: Anchor) -> Iterator[str]:

@@ -26,6 +26,7 @@ from registry.decisions import (
 )
 from registry.outbox import enqueue
 from registry.roles import MAY
+from registry.stale import stale_versions
 from registry.store import Registry
 
 INTEGRITY = "integrity"
@@ -103,19 +104,20 @@ class Promoter:
         self, sequence: str, *, reason: str, to_version: int | None, expect: Expect
     ) -> Promotion:
         """See `Desk.rollback`, which is this."""
-        with self._deciding(sequence):
+        with self._deciding(sequence, emergency=to_version is not None) as broken:
             served = self._serving(sequence, "champion")
             _refuse_unexpected(sequence, "champion", served, expect)
             target = self._rolled_to(sequence, served, to_version)
             applying.note_drift(self.registry, sequence, "champion")  # told of, and in no way
-            if target == served:
-                applying.put_back(self.registry, sequence, "champion", self.actor.name)
+            if target == served and self._told_of(sequence, "champion"):
+                applying.put_back(self.registry, sequence, "champion", self.actor.name, broken)
                 ledger.anchor(self.registry, sequence)
-                return self._that_put_it_there(sequence, "champion")
+                there = self._that_put_it_there(sequence, "champion")
+                return replace(there, detail=f"the log was broken: {broken}") if broken else there
             applying.check_sound(self.registry, sequence, target)
             made = self._ask(
                 sequence, "rollback", "champion", served, target,
-                reason=reason, expect=expect, report=None, waits=False,
+                reason=reason, expect=expect, report=None, waits=False, broken=broken,
             )  # fmt: skip
             applying.move(self.registry, sequence, made, self.actor.name)
             return self.promotion(made)
@@ -126,7 +128,7 @@ class Promoter:
         with self.registry._database.reading() as session:
             owner = lineage.known_sequence(session, sequence)
             champion = decided.serving(session, owner, "champion")
-            stale = decided.stale_versions(session, owner, version)
+            stale = stale_versions(session, owner, version)
             waivers = decided.live_waivers(session, owner, version, moment)
             retired = decided.retired_tasks(session, owner)
         return gating.judge(
@@ -188,11 +190,24 @@ class Promoter:
             )
 
     @contextmanager
-    def _deciding(self, sequence: str) -> Iterator[None]:
+    def _deciding(self, sequence: str, *, emergency: bool = False) -> Iterator[str | None]:
+        """Hold the lock of decisions about a sequence, whose log must be what was written.
+
+        Args:
+            sequence: whose.
+            emergency: go on although the log is broken, with its first fault as the answer.
+
+        Raises:
+            CheckFailed: the log is broken.
+        """
         self.registry.sequence(sequence)  # a name that is none never becomes a lock
         with self.registry._database.exclusive(applying.alias_lock(sequence)):
-            applying.end_interrupted(self.registry, sequence)
-            yield
+            broken = ledger.end_fault(self.registry, sequence)
+            if broken is None:
+                applying.end_interrupted(self.registry, sequence)
+            elif not emergency:
+                raise ledger.broken(sequence, broken)
+            yield broken
 
     def _ask(
         self,
@@ -206,6 +221,7 @@ class Promoter:
         expect: Expect,
         report: GateReport | None,
         waits: bool,
+        broken: str | None = None,
     ) -> int:
         """Write what is asked for, and (unless it waits) that it is about to happen."""
         with self.registry._database.writing() as session:
@@ -228,6 +244,8 @@ class Promoter:
             session.add(row)
             session.flush()
             facts = {"facts_sha256": row.facts_sha256}
+            if broken is not None:
+                facts["log_broken"] = broken
             asked = ledger.append(session, owner, "requested", self.actor.name, facts, row)
             enqueue(session, owner, "requested", applying.told(sequence, asked, row))
             if not waits:
@@ -264,7 +282,7 @@ class Promoter:
         with self.registry._database.reading() as session:
             owner = lineage.known_sequence(session, sequence)
             if asked is None:
-                before = None if not served else decided.former_champion(session, owner, served)
+                before = decided.serving(session, owner, "previous")
                 if before is None:
                     raise BadInput(
                         f"rollback of {sequence}: nothing served before {decided.shown_version(served)}",
@@ -284,7 +302,14 @@ class Promoter:
 
     def _serving(self, sequence: str, alias: Alias) -> int | None:
         with self.registry._database.reading() as session:
-            return decided.serving(session, lineage.known_sequence(session, sequence), alias)
+            return decided.serving_by_log(session, lineage.known_sequence(session, sequence), alias)
+
+    def _told_of(self, sequence: str, alias: Alias) -> bool:
+        """Whether the promotion that put there what serves can still be told."""
+        with self.registry._database.reading() as session:
+            owner = lineage.known_sequence(session, sequence)
+            entry = decided.serving_entry(session, owner, alias)
+            return entry is not None and entry.promotion is not None
 
     def _that_put_it_there(self, sequence: str, alias: Alias) -> Promotion:
         """Asked for what is so already: nothing changes, and the promotion that did it answers."""
@@ -292,8 +317,7 @@ class Promoter:
             owner = lineage.known_sequence(session, sequence)
             entry = decided.serving_entry(session, owner, alias)
             assert entry is not None
-            assert entry.promotion is not None
-            return decided.promotion_record(session, entry.promotion)
+            return decided.promotion_record(session, decided.promotion_of(entry))
 
     def _same_request(
         self, sequence: str, to: Alias, version: int, served: int | None

@@ -44,7 +44,8 @@ def troubles(registry: Registry, name: str) -> Iterator[Trouble]:
     filed = tuple(version for version in versions if version.state == "registered")
     yield from _half_filed(versions)
     yield from _spoilt_predictions(registry, name)
-    yield from _broken_log(registry, name)
+    broken = ledger.check(registry, name).faults
+    yield from _broken_log(name, broken)
     yield from _broken_records(registry, name)
     if not versions:
         return
@@ -59,7 +60,7 @@ def troubles(registry: Registry, name: str) -> Iterator[Trouble]:
         yield from _lost_version(registry, version, held)
     yield from _orphans(registry, stockroom, name, versions, held)
     if filed:
-        yield from _aliases(registry, name, filed, held)
+        yield from _aliases(registry, name, filed, held, broken=bool(broken))
 
 
 def _half_filed(versions: tuple[FiledVersion, ...]) -> Iterator[Trouble]:
@@ -308,8 +309,8 @@ def _spoilt_predictions(registry: Registry, name: str) -> Iterator[Trouble]:
             )
 
 
-def _broken_log(registry: Registry, name: str) -> Iterator[Trouble]:
-    for fault in ledger.check(registry, name).faults:
+def _broken_log(name: str, faults: tuple[str, ...]) -> Iterator[Trouble]:
+    for fault in faults:
         yield Trouble(
             Finding(
                 what="chain",
@@ -339,25 +340,42 @@ def _broken_records(registry: Registry, name: str) -> Iterator[Trouble]:
 
 
 def _aliases(
-    registry: Registry, name: str, filed: tuple[FiledVersion, ...], held: Inventory
+    registry: Registry,
+    name: str,
+    filed: tuple[FiledVersion, ...],
+    held: Inventory,
+    *,
+    broken: bool,
 ) -> Iterator[Trouble]:
+    """Aliases that are not where our log says; on a broken log nothing is moved that stands on it."""
+    unsafe = (
+        "Nothing is moved on the word of a broken log: `lori rollback` with --to-version or --base"
+        " moves what serves, and the registry has to be restored from a backup."
+    )
     with registry._database.reading() as session:
         owner = lineage.known_sequence(session, name)
-        stuck = decided.interrupted(session, owner)
         key = base_key(name, owner.base_digest)
-        serving: dict[Alias, int | None] = {
-            alias: decided.serving(session, owner, alias) for alias in applying.ALIASES
-        }
+        try:
+            stuck = decided.interrupted(session, owner)
+            serving: dict[Alias, int | None] = {
+                alias: decided.serving(session, owner, alias) for alias in applying.ALIASES
+            }
+        except CheckFailed:
+            if not broken:
+                raise
+            return  # a promotion is gone, which was told with its position
     if stuck is not None:
         yield Trouble(
             Finding(
                 what="stuck-promotion",
                 where=f"{name}@{stuck.alias}",
                 detail=f"promotion {stuck.id} to version {stuck.to_version} began and never ended",
-                mendable=True,
-                remedy="--repair ends it: applied if MLflow's alias was set, else failed.",
+                mendable=not broken,
+                remedy=unsafe
+                if broken
+                else "--repair ends it: applied if MLflow's alias was set, else failed.",
             ),
-            lambda: applying.reconcile(registry, name),
+            None if broken else lambda: applying.reconcile(registry, name),
         )
         return
     store, model = registry.aliases(), registry.model_name(name)
@@ -373,10 +391,12 @@ def _aliases(
                 what="alias-drift",
                 where=f"{name}@{alias}",
                 detail=f"MLflow's alias is at {found or 'nothing'} there; our log says {says}",
-                mendable=True,
-                remedy="--repair sets the alias as our log has it, and writes down both.",
+                mendable=not broken,
+                remedy=unsafe
+                if broken
+                else "--repair sets the alias as our log has it, and writes down both.",
             ),
-            lambda: applying.restore_aliases(registry, name, DOCTOR),
+            None if broken else lambda: applying.restore_aliases(registry, name, DOCTOR),
         )
 
 

@@ -39,18 +39,18 @@ def history(sequence: str, at: str | None, check: bool, json_: bool) -> None:
             for each in here.desk.confirmations(name)
             if max(each.loaded_at, each.told_at or each.loaded_at) <= then
         ]
+        found = here.desk.check_history(name) if check else None
         if json_:
             print_json([history_json(each, said) for each in moves])
         else:
             print_table(promotions_table(moves))
+        if found is not None and not found.ok:  # what served cannot be told from a broken log
+            raise CheckFailed(f"log of {name}", "; ".join(found.faults))
+        if not json_:
             served = here.desk.served(name, "champion", then)
             for line in (*served_lines(served), *confirmed_lines(said, served.version)):
                 click.echo(line)
-        if check:
-            found = here.desk.check_history(name)
-            if not found.ok:
-                raise CheckFailed(f"log of {name}", "; ".join(found.faults))
-            if not json_:
+            if found is not None:
                 click.echo(f"log: {found.length} entries, unbroken, head {found.head}")
 
 

@@ -244,15 +244,16 @@ def _why(about: str, question: Question, given: Answer, needed: int | None) -> s
     sign = -1.0 if gains else 1.0
     compared = given.comparison
     moved = f"{compared.before:.1%} → {compared.after:.1%} on {compared.n} rows"
-    limit = f"{'at least' if gains else 'at most'} {sign * question.limit + 0.0:.1%}"
+    bound = f"{sign * question.limit + 0.0:.1%}"
+    limit = f"at least {bound} is asked" if gains else f"at most {bound} is allowed"
     if question.proved:
-        return f"{moved}: proved equal by digest; {limit} is allowed"
+        return f"{moved}: proved equal by digest; {limit}"
     fell = "+".join(str(part.fell) for part in compared.parts) or "0"
     rose = "+".join(str(part.rose) for part in compared.parts) or "0"
     figure = f"{about} {sign * given.drop + 0.0:.1%} ({fell} fell, {rose} rose)"
     side = "no less than" if gains else "no more than"
     sure = f"{side} {sign * given.bound + 0.0:.1%} at {1 - given.tail:.2%}"
-    said = f"{moved}, {figure}, {sure}; {limit} is allowed"
+    said = f"{moved}, {figure}, {sure}; {limit}"
     if given.verdict != "underpowered":
         return said
     if needed is not None:

@@ -63,10 +63,42 @@ def test_a_key_of_ones_own_signs_and_is_asked_for(adopted: Lab) -> None:
     other = adopted.lori("evidence", "--check", "b", "--key", "other.pem")
     assert (other.returncode, "signed by" in other.stderr) == (1, True)
     unknown = adopted.lori("evidence", "--check", "b")
-    assert (unknown.returncode, "not this home's" in unknown.stdout) == (0, True)
+    assert unknown.returncode == 1
+    assert "signed by a key nobody here vouched for: give --key" in unknown.stderr
+    whole = adopted.lori("evidence", "--check", "b", "--any-key")
+    assert (whole.returncode, "not this home's" in whole.stdout) == (0, True)
+    assert adopted.lori("evidence", "team/1", "--to", "ours").returncode == 0  # with the home's key
+    stranger = adopted.lori("evidence", "--check", "b")
+    assert (stranger.returncode, "nobody here vouched for" in stranger.stderr) == (1, True)
+    (adopted.folder / "b" / "bundle.html").write_text("another")
+    assert adopted.lori("evidence", "--check", "b", "--any-key").returncode == 1
 
 
-@pytest.mark.parametrize("arguments", [[], ["tiny/1", "--check", "x"]])
+@pytest.mark.slow
+def test_broken_bits_are_written_down_signed_and_an_error(adopted: Lab) -> None:
+    (stored,) = (
+        path.parent
+        for path in adopted.home.rglob("certificate.json")
+        if json.loads(path.read_text())["version"] == 2
+    )
+    (stored / "lori.safetensors").write_bytes(b"other")
+    answer = adopted.lori("evidence", "team/2", "--to", "bundle")
+    assert answer.returncode == 1
+    assert "team/2 is not what was certified" in answer.stderr.splitlines()[-1]
+    bundle = json.loads((adopted.folder / "bundle" / "bundle.json").read_text())
+    assert not bundle["integrity"]["ok"]
+    assert adopted.lori("evidence", "--check", "bundle").returncode == 0, "the bundle is whole"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["tiny/1", "--check", "x"],
+        ["tiny/1", "--any-key"],
+        ["--check", "x", "--any-key", "--key", "k"],
+    ],
+)
 def test_either_a_version_or_a_bundle(arguments: list[str]) -> None:
     answer = CliRunner().invoke(lori, ["evidence", *arguments])
     assert (answer.exit_code, answer.stderr.count("\n")) == (2, 1)

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 from registry_examples import cell, declare, die, killed_or_done, version_record, write_files
+from sqlalchemy import text
 
 from lori_core.digests import sha256_json
 from registry import doctor, troubles
+from registry.decision_models import IMMUTABLE
 from registry.decisions import Finding
 from registry.outbox import add
 from registry.settings import switch_telemetry_off
@@ -230,4 +232,53 @@ def test_a_sequence_without_versions_asks_nothing_of_mlflow(
     with open_registry(home) as registry:
         declare(registry)
         monkeypatch.setattr(registry, "stockroom", None)
+        assert doctor.examine(registry) == ()
+
+
+@pytest.mark.parametrize("how", ["dropped", "of no effect"])
+def test_dropped_triggers_are_found_and_made_again(
+    database_kind: str, filing_home: Path, how: str
+) -> None:
+    with open_registry(filing_home) as registry:
+        assert kinds(doctor.examine(registry)) == [], "what the migrations made is what is wanted"
+        sqlite = registry._database.is_sqlite
+        if sqlite:
+            name = "promotion_events_refuses_delete"
+            statements = [f"DROP TRIGGER {name}"]
+            if how == "of no effect":
+                statements.append(
+                    f"CREATE TRIGGER {name} BEFORE DELETE ON promotion_events BEGIN SELECT 1; END"
+                )
+        else:
+            name = "promotion_events_refuses_change"
+            statements = (
+                [f"DROP TRIGGER {name} ON promotion_events"]
+                if how == "dropped"
+                else [f"ALTER TABLE promotion_events DISABLE TRIGGER {name}"]
+            )
+        with registry._database.engine.begin() as connection:
+            for statement in statements:
+                connection.execute(text(statement))
+        (finding,) = doctor.examine(registry)
+        assert (finding.what, finding.where) == ("unguarded-table", "promotion_events")
+        assert (name in finding.detail, finding.mendable) == (True, True)
+        assert [each.mended for each in doctor.repair(registry, (finding,))] == [True]
+        assert doctor.examine(registry) == ()
+
+
+@pytest.mark.slow
+def test_a_trigger_s_function_that_does_nothing_is_found_and_made_again(
+    url: str, filing_home: Path
+) -> None:
+    with open_registry(filing_home) as registry:
+        with registry._database.engine.begin() as connection:
+            connection.execute(
+                text(
+                    "CREATE OR REPLACE FUNCTION lori_keeps_rows() RETURNS trigger LANGUAGE plpgsql"
+                    " AS $$ BEGIN RETURN OLD; END $$"
+                )
+            )
+        found = doctor.examine(registry)
+        assert {each.where for each in found} == {*IMMUTABLE}
+        assert all(each.mended for each in doctor.repair(registry, found))
         assert doctor.examine(registry) == ()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from decision_cases import ANN, BEN, learn
+from decision_cases import ANN, BEN, break_a_file, learn
 from fake_aliases import FakeAliases
 from folder_artifacts import FolderArtifacts
 
@@ -107,6 +107,19 @@ def test_a_broken_chain_is_in_the_bundle(decided: Registry) -> None:
     bundle = bundle_of(decided, 2)
     assert not bundle["history"]["chain"]["ok"]
     assert "broken" in evidence_page(bundle)
+
+
+def test_bits_that_are_not_what_was_certified_are_on_top_of_the_bundle(decided: Registry) -> None:
+    whole = bundle_of(decided, 3)
+    assert whole["integrity"] == {"ok": True, "faults": []}
+    assert "BROKEN" not in evidence_page(whole)
+    break_a_file(decided, 2)
+    for version, ok in ((1, True), (2, False), (3, False)):  # 3 stands on 2
+        bundle = bundle_of(decided, version)
+        assert bundle["integrity"]["ok"] is ok
+        assert ("assistant/2" in " ".join(bundle["integrity"]["faults"])) is not ok
+        page = evidence_page(bundle)
+        assert ("BROKEN when this was written" in page.partition("<h2>")[0]) is not ok
 
 
 class Tags(HTMLParser):

@@ -1,5 +1,6 @@
 """Promotions killed, aliases lost or moved behind our back, locks lost: it is told, and ended."""
 
+import sqlite3
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 from decision_cases import (
     ADA,
     ANN,
+    BEN,
     MODEL,
     WHY,
     Faulty,
@@ -26,11 +28,13 @@ from folder_artifacts import FolderArtifacts
 from sqlalchemy import text
 
 from lori_core.errors import BadInput, CheckFailed, Unavailable
-from registry.applying import RECONCILER, reconcile, restore_aliases
+from registry.applying import RECONCILER, reconcile, reconcile_all, restore_aliases
+from registry.clock import now
 from registry.database import Database
 from registry.decisions import Alias
 from registry.desk import Desk
 from registry.store import Registry, open_registry
+from registry.troubles import troubles
 
 
 def test_killed_after_the_alias_was_set_is_finished(
@@ -275,6 +279,119 @@ def test_what_was_interrupted_at_a_number_made_anew_is_taken_back(
         (entry,) = reconcile(registry, "assistant")
         assert (entry.kind, registry.aliases().get_alias(MODEL, "champion")) == ("failed", 1)
         assert "not assistant/2 any more" in str(entry.payload["why"])
+
+
+# A log that somebody wrote in
+
+
+def tampered(registry: Registry, *statements: str) -> None:
+    """What somebody with all rights does, with foreign keys off as they are in the sqlite3 program."""
+    connection = sqlite3.connect(registry._database.place)
+    for table in ("promotions", "promotion_events"):
+        for change in ("update", "delete"):
+            connection.execute(f"DROP TRIGGER {table}_refuses_{change}")
+    for statement in statements:
+        connection.execute(statement)
+    connection.commit()
+    connection.close()
+
+
+CUT = "DELETE FROM promotion_events WHERE position > 4"
+EDIT = "UPDATE promotion_events SET payload = '{}' WHERE position = 9"
+FACTS = "UPDATE promotions SET to_version = 1 WHERE id = 3"
+GONE = "DELETE FROM promotions WHERE id = 3"
+TAMPERING = [
+    (CUT, "position 5 to 9: cut off"),
+    (EDIT, "position 9: edited"),
+    (FACTS, "position 7: the facts of promotion 3 were edited"),
+    (GONE, "position 7: promotion 3, of which it tells, was deleted"),
+]
+
+
+@pytest.mark.parametrize(("statement", "fault"), TAMPERING)
+def test_nothing_is_decided_on_a_log_that_was_tampered_with(
+    four: Registry, aliases: FakeAliases, statement: str, fault: str
+) -> None:
+    promote(four, 1, 2, 3)
+    aliases.aliases[MODEL, "champion"] = 4  # what a repair would move back
+    tampered(four, statement)
+    before, kept = dict(aliases.aliases), kinds(four)
+    desk = Desk(four, ADA)
+    for work in (
+        lambda: desk.promote("assistant", 4, reason=WHY),
+        lambda: desk.promote("assistant", 4, reason=WHY, to="candidate"),
+        lambda: desk.rollback("assistant", reason=WHY),
+        lambda: restore_aliases(four, "assistant", ADA),
+        lambda: reconcile(four, "assistant"),
+        lambda: reconcile_all(four),
+    ):
+        with pytest.raises(CheckFailed, match=rf"{fault}.*`lori history assistant --check`"):
+            work()
+    found = [*troubles(four, "assistant")]
+    assert any(fault in each.finding.detail for each in found)
+    moves = [each for each in found if each.finding.what in ("alias-drift", "stuck-promotion")]
+    assert moves or statement == GONE, "nothing can be said of an alias whose promotion is gone"
+    assert not any(each.mend or each.finding.mendable for each in moves), "nor by the doctor"
+    assert (aliases.aliases, kinds(four)) == (before, kept)
+
+
+def test_nothing_is_approved_on_a_log_that_was_tampered_with(
+    asking: Registry, aliases: FakeAliases
+) -> None:
+    asked = Desk(asking, ANN).promote("assistant", 1, reason=WHY)
+    tampered(asking, "UPDATE promotion_events SET actor = 'ben'")
+    with pytest.raises(CheckFailed, match="position 1: edited"):
+        Desk(asking, BEN).approve(asked.id, reason="fine")
+    assert (aliases.aliases, kinds(asking)) == ({}, ["requested"])
+
+
+@pytest.mark.parametrize(("statement", "fault"), TAMPERING)
+@pytest.mark.parametrize("target", [0, 1])
+def test_an_emergency_goes_back_on_a_broken_log_and_says_that_it_was_broken(
+    four: Registry, aliases: FakeAliases, statement: str, fault: str, target: int
+) -> None:
+    promote(four, 1, 2, 3)
+    aliases.aliases[MODEL, "champion"] = 4
+    tampered(four, statement)
+    made = Desk(four, ANN).rollback("assistant", reason="emergency", to_version=target)
+    assert fault in made.detail
+    wanted = target or four.base_version("assistant")
+    assert aliases.aliases[MODEL, "champion"] == wanted
+    said = [entry.payload.get("log_broken") for entry in Desk(four, ANN).log("assistant")]
+    assert any(each is not None and fault in str(each) for each in said)
+
+
+def test_back_to_what_should_serve_says_too_that_the_log_was_broken(
+    four: Registry, aliases: FakeAliases
+) -> None:
+    promote(four, 1, 2, 3)
+    aliases.aliases[MODEL, "champion"] = 4
+    tampered(four, EDIT)
+    made = Desk(four, ANN).rollback("assistant", reason="emergency", to_version=3)
+    assert (made.id, "position 9: edited" in made.detail) == (3, True)
+    assert aliases.aliases[MODEL, "champion"] == 3
+    mended = Desk(four, ANN).log("assistant")[-1]
+    assert (mended.payload["mended"], "position 9" in str(mended.payload["log_broken"])) == (
+        True,
+        True,
+    )
+
+
+def test_a_promotion_that_is_gone_is_told_with_its_position(four: Registry) -> None:
+    promote(four, 1, 2, 3)
+    tampered(four, GONE)
+    desk = Desk(four, ANN)
+    for work in (
+        lambda: desk.champion("assistant"),
+        lambda: desk.champion("assistant", "previous"),
+        lambda: desk.served("assistant", "champion", now()),
+        lambda: desk.stale("assistant"),
+    ):
+        with pytest.raises(CheckFailed, match="position 9: promotion 3, of which it tells"):
+            work()
+    assert "position 7: promotion 3, of which it tells, was deleted" in (
+        desk.check_history("assistant").faults
+    )
 
 
 # What serves already, while the alias was moved

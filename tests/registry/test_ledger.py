@@ -13,6 +13,7 @@ from registry_examples import declare, sequence_record, version_record
 from sqlalchemy import Connection, text
 
 from lori_core.digests import sha256_json
+from lori_core.errors import CheckFailed
 from registry import clock, ledger
 from registry.decision_models import IMMUTABLE, PolicyRow, PromotionRow, ReportRow
 from registry.decisions import Alias
@@ -180,6 +181,42 @@ def test_entries_cut_off_at_the_end_are_missed(logged: Registry, kept: int, span
     cut = f"DELETE FROM promotion_events WHERE position > {kept}"
     found = tampered(logged, run(cut))
     assert sum(f"position {span}: cut off" in fault for fault in found) == 2  # file and tag
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DELETE FROM promotion_events WHERE position > 3",
+        "DELETE FROM promotion_events WHERE position = 7",
+        "DELETE FROM promotion_events",
+        "UPDATE promotion_events SET actor = 'mallory' WHERE position = 5",
+        "UPDATE promotions SET reason = 'another' WHERE id = 2",
+        "UPDATE gate_reports SET document = '{}' WHERE id = 2",
+    ],
+)
+def test_the_end_of_a_log_is_enough_to_refuse_it_by(logged: Registry, change: str) -> None:
+    assert ledger.end_fault(logged, "assistant") is None
+    assert ledger.end_fault(logged, "other") is None
+    assert ledger.end_fault(logged, "assistant") is None
+    whole = tampered(logged, run(change))
+    assert ledger.end_fault(logged, "assistant") in whole
+    with pytest.raises(CheckFailed, match="`lori history assistant --check`"):
+        ledger.refuse_broken(logged, "assistant")
+
+
+def test_of_a_long_log_only_the_end_and_what_serves_are_looked_at(logged: Registry) -> None:
+    with logged._database.writing() as session:
+        owner = known_sequence(session, "assistant")
+        for _ in range(20):
+            ledger.append(session, owner, "thawed", "ben", {})
+    assert ledger.end_fault(logged, "assistant") is None, "it may be longer than its anchors"
+    ledger.anchor(logged, "assistant")
+    assert ledger.end_fault(logged, "assistant") is None
+    tampered(logged, run("UPDATE promotion_events SET actor = 'mallory' WHERE position = 10"))
+    assert ledger.end_fault(logged, "assistant") is None
+    assert not ledger.check(logged, "assistant").ok
+    tampered(logged, run("UPDATE promotion_events SET payload = '{}' WHERE position = 6"))
+    assert ledger.end_fault(logged, "assistant") == "position 6: edited or moved (applied by ann)"
 
 
 @pytest.mark.parametrize("remaining", ["file", "tag"])

@@ -26,7 +26,7 @@ from folder_artifacts import FolderArtifacts
 from sqlalchemy import text
 
 from lori_core.errors import BadInput, CheckFailed, NotFound
-from registry import applying, outbox, verified
+from registry import applying, ledger, outbox, verified
 from registry.applying import reconcile
 from registry.clock import now
 from registry.desk import Desk
@@ -56,6 +56,15 @@ def test_what_it_was_decided_on_can_be_found_again(four: Registry) -> None:
             text(f"SELECT number, ok, sha256 FROM gate_reports WHERE id = {made.report_id}")
         ).one()
     assert (report.number, bool(report.ok), report.sha256) == (2, True, made.report_sha256)
+
+
+def test_a_limit_is_allowed_for_a_drop_and_asked_for_of_a_gain(four: Registry) -> None:
+    promote(four, 1)
+    said = {rule.rule: rule.why for rule in Desk(four, ANN).gate("assistant", 2).rules}
+    assert "at least 0.0% is asked" in said["learning:t02"]
+    assert "at most" in said["forgetting:t01"]
+    assert "is asked" not in said["forgetting:t01"]
+    assert not any("at least 0.0% is allowed" in why for why in said.values())
 
 
 @pytest.mark.parametrize("expect", ["none", 2, 0])
@@ -233,8 +242,52 @@ def test_back_goes_to_the_champion_before_and_again_to_the_one_before_that(
     assert [desk.rollback("assistant", reason="broke").to_version for _ in range(2)] == [2, 1]
     with pytest.raises(BadInput, match="nothing served before version 1"):
         desk.rollback("assistant", reason="broke")
-    assert aliases.aliases[MODEL, "champion"] == 1
-    assert desk.champion("assistant", "previous") == 2
+    assert aliases.aliases == {(MODEL, "champion"): 1}
+    assert desk.champion("assistant", "previous") is None
+
+
+@pytest.mark.parametrize(
+    ("moves", "told"),
+    [
+        ("4 2 3 2 back-to-4", [2, 3, 2, 4]),  # as @previous says, and on from there
+        ("1 2 3 back", [1]),
+        ("1 2 3 back-to-2", [1]),  # what a rollback without a target would have done
+        ("1 2 back-to-0", [2, 1]),
+        ("1 2 back-to-0 back 3", [2, 1]),
+        ("1 2 back-to-0 1", [0, 2, 1]),
+    ],
+)
+def test_back_goes_where_previous_points_and_never_to_what_the_last_one_left(
+    four: Registry, aliases: FakeAliases, moves: str, told: list[int]
+) -> None:
+    desk = Desk(four, ANN)
+    for move in moves.split():
+        if move.startswith("back"):
+            to = move.partition("-to-")[2]
+            desk.rollback("assistant", reason="x", to_version=int(to) if to else None)
+        else:
+            in_use_or_waived(four, int(move))
+    for expected in told:
+        previous = desk.champion("assistant", "previous")
+        assert previous == expected
+        numbered = previous or four.base_version("assistant")
+        assert aliases.aliases[MODEL, "previous"] == numbered
+        assert desk.rollback("assistant", reason="x").to_version == expected
+    assert desk.champion("assistant", "previous") is None
+    assert (MODEL, "previous") not in aliases.aliases
+    assert reconcile(four, "assistant") == (), "no drift"
+
+
+def in_use_or_waived(registry: Registry, version: int) -> None:
+    """Promote a version, whatever was rolled back before it and whatever it forgot."""
+    report = Desk(registry, ANN).gate("assistant", version)
+    for rule in report.rules:
+        if not rule.ok:
+            waiver = Desk(registry, ANN).waive(
+                "assistant", version, rule.rule, WHY, now() + timedelta(days=1)
+            )
+            Desk(registry, BEN).approve_waiver(waiver.id, "seen")
+    promote(registry, version)
 
 
 def test_back_to_the_bare_base_points_at_the_version_that_serves_it(
@@ -245,8 +298,10 @@ def test_back_to_the_bare_base_points_at_the_version_that_serves_it(
     assert (made.kind, made.from_version, made.to_version) == ("rollback", 3, 0)
     assert Desk(four, ANN).champion("assistant") == 0
     assert aliases.aliases[MODEL, "champion"] == four.base_version("assistant")
-    with pytest.raises(BadInput, match="nothing served before the bare base"):
+    assert Desk(four, ANN).rollback("assistant", reason="too far").to_version == 3
+    with pytest.raises(BadInput, match="nothing served before version 3"):
         Desk(four, ANN).rollback("assistant", reason="broke")
+    Desk(four, ANN).rollback("assistant", reason="broke", to_version=0)
     promote(four, 1)
     assert Desk(four, ANN).champion("assistant", "previous") == 0
 
@@ -282,6 +337,27 @@ def test_what_stands_on_a_version_that_was_rolled_back_is_stale(four: Registry) 
     promote(four, 3)
     assert desk.stale("assistant") == {}
     promote(four, 4)
+
+
+def test_to_the_bare_base_takes_back_what_served_and_not_what_served_before(
+    four: Registry,
+) -> None:
+    promote(four, 1, 2)
+    desk = Desk(four, ANN)
+    desk.rollback("assistant", reason="emergency", to_version=0)
+    assert set(desk.stale("assistant")) == {3, 4}
+    assert "version 2, which was rolled back" in desk.stale("assistant")[3]
+    promote(four, 1)
+    assert set(desk.stale("assistant")) == {3, 4}
+    promote(four, 2)
+    assert desk.stale("assistant") == {}
+
+
+def test_the_only_champion_there_was_is_all_that_the_bare_base_takes_back(four: Registry) -> None:
+    promote(four, 3)
+    Desk(four, ANN).rollback("assistant", reason="emergency", to_version=0)
+    assert set(Desk(four, ANN).stale("assistant")) == {4}
+    promote(four, 2)
 
 
 @pytest.mark.parametrize(
@@ -331,6 +407,7 @@ def test_a_waiver_slipped_into_the_log_lets_no_broken_version_pass(
     applying.record(four, "assistant", "waiver-requested", "ann", asked)
     (waiver,) = Desk(four, ANN).waivers("assistant")
     applying.record(four, "assistant", "waiver-approved", "ben", {"waiver": waiver.id})
+    ledger.anchor(four, "assistant")
     with pytest.raises(CheckFailed, match="integrity"):
         Desk(four, ANN).promote("assistant", 2, reason=WHY)
     assert aliases.aliases == {}
