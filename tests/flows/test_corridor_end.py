@@ -103,7 +103,9 @@ def forget_decisions(home: Path) -> None:
         triggers = database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'")
         for (name,) in triggers.fetchall():
             database.execute(f"DROP TRIGGER {name}")
-        for table in ("promotion_events", "promotions", "gate_reports", "gate_policies"):
+        for table in (
+            "promotion_events", "promotions", "gate_test_uses", "gate_reports", "gate_policies",
+        ):  # fmt: skip
             database.execute(f"DELETE FROM {table}")
     for anchor in (home / "anchors").glob("*.json"):
         anchor.unlink()

@@ -332,7 +332,7 @@ def test_a_signal_ends_everything_and_the_next_run_goes_on(
     children = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
-    assert process.returncode == code
+    assert process.returncode == code, said
     assert said.splitlines()[-1].startswith("Stopped. Kept: ")
     assert "The same command goes on from there." in said
     assert "Traceback" not in said
