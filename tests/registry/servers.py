@@ -57,12 +57,12 @@ def postgresql(folder: Path) -> Iterator[PostgreSQL]:
     folder.mkdir(parents=True, exist_ok=True)
     data = folder / "pg"
     uri = ""
-    for attempt in (1, 2, 3):  # its start is given ten seconds, too few on a busy machine
+    for attempt in range(1, 9):  # its start is given ten seconds, too few on a busy machine
         try:
             uri = _start(data)
             break
         except (OSError, RuntimeError, subprocess.SubprocessError) as reason:
-            if attempt == 3:
+            if attempt == 8:
                 raise NotHere(f"the PostgreSQL server does not start here: {reason}") from reason
     try:
         yield PostgreSQL(data, uri)
