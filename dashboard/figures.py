@@ -8,15 +8,6 @@ from collections.abc import Sequence
 from lori_core.forgetting import ScoreMatrix
 from registry.records import Cell, FiledVersion, MatrixCells
 
-SUMMARY = (
-    "average_accuracy",
-    "learning_accuracy",
-    "average_incremental_accuracy",
-    "backward_transfer",
-    "forgetting",
-    "forward_transfer",
-)
-
 
 def score_matrix(cells: MatrixCells) -> ScoreMatrix:
     """R as numbers."""
@@ -26,18 +17,6 @@ def score_matrix(cells: MatrixCells) -> ScoreMatrix:
             tuple(None if cell is None else cell.value for cell in row.cells) for row in cells.rows
         ),
     )
-
-
-def summary(matrix: ScoreMatrix) -> dict[str, float | None]:
-    """The six figures of a matrix."""
-    return {
-        "average_accuracy": matrix.average_accuracy(),
-        "learning_accuracy": matrix.learning_accuracy(),
-        "average_incremental_accuracy": matrix.average_incremental_accuracy(),
-        "backward_transfer": matrix.backward_transfer(),
-        "forgetting": matrix.forgetting(),
-        "forward_transfer": matrix.forward_transfer(),
-    }
 
 
 def matrix_json(cells: MatrixCells) -> dict[str, object]:
@@ -54,7 +33,7 @@ def matrix_json(cells: MatrixCells) -> dict[str, object]:
             }
             for row in cells.rows
         ],
-        "summary": summary(score_matrix(cells)),
+        "summary": score_matrix(cells).summary(),
     }
 
 

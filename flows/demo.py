@@ -7,7 +7,7 @@ from typing import Any
 import click
 from rich.table import Table
 
-from dashboard.figures import score_matrix, summary
+from dashboard.figures import score_matrix
 from flows.recorded import Recorded
 from flows.report import (
     guard_lines,
@@ -35,7 +35,7 @@ def print_demo(found: Recorded, plain: Sequence[Sequence[dict[str, Any]]], rate:
         cells = found.registry.matrix_cells(found.name, read)
         click.echo()
         print_table(matrix_table(cells, title=f"LoRI, {read} read: R with 95 % intervals"))
-        for line in summary_lines(summary(score_matrix(cells))):
+        for line in summary_lines(score_matrix(cells).summary()):
             click.echo(f"  {line}")
         proved = read == trained and found.versions[-1].certificate == "G2"
         _print_changes(names, _changes(found, cells, proved=proved), proved=proved)
@@ -103,7 +103,7 @@ def _print_plain(
         shown = [_plain_text(cell) for cell in row] + ["–"] * (len(names) - len(row))
         table.add_row(f"{place + 1} {names[place]}", *shown)
     print_table(table)
-    for line in summary_lines(summary(plain_matrix(names, plain))):
+    for line in summary_lines(plain_matrix(names, plain).summary()):
         click.echo(f"  {line}")
     changes = [
         paired_change(plain[place][place]["scores"], plain[-1][place]["scores"])

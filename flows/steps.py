@@ -5,6 +5,7 @@ nothing that was finished; the stage's own folder holds the result too, for a ru
 between the two. What is kept is believed only while the files it names have their digests.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -16,10 +17,10 @@ from flows.deciding import Verdict, judge, promote_as_allowed
 from flows.filing import version_record
 from flows.processes import myself
 from flows.running import Running, running
-from flows.stage_protocol import RESULT, read_result
+from flows.snapshots import keep_rows as kept_rows
+from flows.stage_protocol import RESULT, TRAINING, read_result
+from lori_core.config import ResourcesConfig
 from lori_core.digests import sha256_file
-from lori_core.errors import DigestMismatch
-from lori_core.task_rows import snapshot_task
 
 
 class Order(TypedDict):
@@ -50,61 +51,43 @@ def content_key(_context: TaskRunContext, parameters: dict[str, Any]) -> str:
     return str(parameters["order"]["key"])
 
 
-@task(
-    name="calibrate",
-    task_run_name="calibrate-{order[task]}",
-    persist_result=True,
-    cache_key_fn=content_key,
-    result_serializer="json",
-)
+def kept(work: Callable[[Order], Result]) -> Step:
+    """The step that does this work, its result kept under the order's key."""
+    name = work.__name__
+    return task(
+        name=name,
+        task_run_name=f"{name}-{{order[task]}}",
+        persist_result=True,
+        cache_key_fn=content_key,
+        result_serializer="json",
+    )(work)
+
+
+@kept
 def calibrate(order: Order) -> Result:
     """Train every free entry of B densely, to see which ones matter (LoRI-D)."""
     return in_child(order)
 
 
-@task(
-    name="mask",
-    task_run_name="mask-{order[task]}",
-    persist_result=True,
-    cache_key_fn=content_key,
-    result_serializer="json",
-)
+@kept
 def mask(order: Order) -> Result:
     """Choose the entries of B this task may write."""
     return in_child(order)
 
 
-@task(
-    name="train",
-    task_run_name="train-{order[task]}",
-    persist_result=True,
-    cache_key_fn=content_key,
-    result_serializer="json",
-)
+@kept
 def train(order: Order) -> Result:
     """Train those entries alone (LoRI-S)."""
     return in_child(order)
 
 
-@task(
-    name="certify",
-    task_run_name="certify-{order[task]}",
-    persist_result=True,
-    cache_key_fn=content_key,
-    result_serializer="json",
-)
+@kept
 def certify(order: Order) -> Result:
     """Hash and probe: prove what did not change for the tasks before."""
     return in_child(order)
 
 
-@task(
-    name="evaluate",
-    task_run_name="evaluate-{order[task]}",
-    persist_result=True,
-    cache_key_fn=content_key,
-    result_serializer="json",
-)
+@kept
 def evaluate(order: Order) -> Result:
     """Score the cells of this version that no version before has measured."""
     return in_child(order)
@@ -160,15 +143,8 @@ def keep_rows(run: Running, position: int) -> dict[str, str]:
         DigestMismatch: rows changed since the run began.
     """
     folder = run.plan.data_folder(run.home, position)
-    digests = run.plan.data[position - 1]
-    kept = {role: folder / f"{role}.jsonl" for role in digests}
-    if all(path.is_file() and sha256_file(path) == digests[role] for role, path in kept.items()):
-        return dict(digests)
     task = run.plan.config.tasks[position - 1]
-    for role, digest in snapshot_task(task, folder).items():
-        if digest != digests[role]:
-            raise DigestMismatch(f"task {task.name}: rows of {role}", digests[role], digest)
-    return dict(digests)
+    return kept_rows(task, run.plan.data[position - 1], folder)
 
 
 def done(step: Step, order: Order) -> Result:
@@ -201,12 +177,20 @@ def in_child(order: Order) -> Result:
     run.narrator.begin(f"{order['task']}: {stage}")
     finished = False
     try:
-        facts = run.stages.run(stage, folder, order["spec"], run.narrator.progress)
+        facts = run.stages.run(stage, folder, order["spec"], run.narrator.progress, _needs(order))
         finished = True
     finally:
         run.narrator.end("" if finished else "stopped")
         run.registry.stage_finished(key, failed=not finished, detail={"folder": folder.name})
     return _located(run.home, folder, facts)
+
+
+def _needs(order: Order) -> ResourcesConfig | None:
+    """What a stage that trains needs; the others take the processes that run."""
+    if order["stage"] not in TRAINING:
+        return None
+    position: int = order["spec"]["position"]
+    return running().plan.config.tasks[position - 1].resources
 
 
 def _located(home: Path, folder: Path, facts: Result) -> Result:

@@ -9,7 +9,7 @@ from flows.stages.bench import Bench
 from flows.stages.learning import CHECKPOINTS, watching
 from lori_core.baselines import SequentialLora, show
 from lori_core.config import SequenceConfig, TaskConfig
-from lori_core.evaluation import CellResult, evaluate_causal, evaluate_encoder
+from lori_core.evaluation import CellResult
 from lori_core.sequence_file import sequence_from_json
 
 Facts = dict[str, Any]
@@ -28,7 +28,9 @@ def baseline_stage(spec: Facts, folder: Path, reporter: Reporter) -> Facts:
     rows: list[list[Facts]] = []
     for count, (task, data) in enumerate(zip(tasks, folders, strict=True), start=1):
         lesson = work.lesson(task, data)
-        plain.learn(lesson, output=folder / CHECKPOINTS / task.name, watch=watching(reporter))
+        plain.learn(
+            lesson, output=folder / CHECKPOINTS / task.name, watch=watching(reporter, task.training)
+        )
         cells = []
         for seen, where in zip(tasks[:count], folders, strict=False):
             show(work.model, plain.state(seen.name))
@@ -63,26 +65,7 @@ def _scored(
     def tell(done: int, total: int) -> None:
         reporter.progress(done, total, f"scoring {task.name}")
 
-    if work.family == "encoder":
-        result = evaluate_encoder(
-            work.model,
-            work.tokenizer,
-            task,
-            rows.test,
-            labels=work.labels_of(rows),
-            eval_rows=eval_rows,
-            on_progress=tell,
-        )
-    else:
-        result = evaluate_causal(
-            work.model,
-            work.tokenizer,
-            task,
-            rows.test,
-            rows.over_refusal,
-            eval_rows=eval_rows,
-            on_progress=tell,
-        )
+    result = work.score(task, rows, work.labels_of(rows), tell, eval_rows=eval_rows)
     return _facts(result)
 
 

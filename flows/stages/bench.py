@@ -25,6 +25,7 @@ from lori_core.base import (
 from lori_core.base_folder import read_base_config
 from lori_core.config import SequenceConfig, TaskConfig
 from lori_core.digests import sha256_file, sha256_json
+from lori_core.distributed import ALONE, Ranks
 from lori_core.encoding import (
     EncodedRows,
     chat_of,
@@ -33,6 +34,7 @@ from lori_core.encoding import (
     pad_id,
     within_base,
 )
+from lori_core.evaluation import CellResult, OnProgress, evaluate_causal, evaluate_encoder
 from lori_core.heads import pretrained_head
 from lori_core.phase import Device, Family
 from lori_core.phases import Ground, Lesson
@@ -106,7 +108,7 @@ class Bench:
         """The same model on the CPU, where certificates are made."""
         return self._loaded[0].to("cpu")
 
-    def ground(self) -> Ground:
+    def ground(self, ranks: Ranks = ALONE) -> Ground:
         """What every task of the sequence stands on."""
         return Ground(
             adapter=self.config.adapter,
@@ -115,6 +117,7 @@ class Bench:
             pad_id=pad_id(self.tokenizer),
             pretrained_head=self._loaded[1],
             device=self.device,
+            ranks=ranks,
         )
 
     def encode(
@@ -135,6 +138,40 @@ class Bench:
     def rows(self, task: TaskConfig, folder: Path) -> TaskRows:
         """A task's rows from its snapshot, rendered."""
         return load_snapshot(task, folder, self.chat)
+
+    def score(
+        self,
+        task: TaskConfig,
+        rows: TaskRows,
+        classes: Sequence[str],
+        on_progress: OnProgress,
+        *,
+        eval_rows: int | None,
+        metric_folder: Path | None = None,
+    ) -> CellResult:
+        """Score a task's test rows under whatever is in the model now."""
+        if self.family == "encoder":
+            return evaluate_encoder(
+                self.model,
+                self.tokenizer,
+                task,
+                rows.test,
+                labels=classes,
+                eval_rows=eval_rows,
+                metric_folder=metric_folder,
+                on_progress=on_progress,
+            )
+        return evaluate_causal(
+            self.model,
+            self.tokenizer,
+            task,
+            rows.test,
+            rows.over_refusal,
+            eval_rows=eval_rows,
+            seed=self.config.adapter.seed,
+            metric_folder=metric_folder,
+            on_progress=on_progress,
+        )
 
     def lesson(self, task: TaskConfig, folder: Path) -> Lesson:
         """What a task is learned from."""

@@ -5,7 +5,7 @@ A scored cell is kept in `HOME/cells/<key>.json` the moment it is known, and eve
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from lori_core.cells import CellKey, Served, cell_digest, needed_cells, read_mod
 from lori_core.config import TaskConfig
 from lori_core.digests import sha256_bytes, sha256_file, sha256_json, write_atomic, write_json
 from lori_core.effective import load_effective
-from lori_core.evaluation import CellResult, evaluate_causal, evaluate_encoder
+from lori_core.evaluation import CellResult
 from lori_core.generation import stop_ids
 from lori_core.heads import load_head
 from lori_core.metrics import metric_named
@@ -152,32 +152,20 @@ def _scored(scoring: Scoring, cell: Facts, number: str, reporter: Reporter) -> F
         write_b(work.model, {n: torch.zeros_like(b) for n, b in read_b(work.model).items()})
     else:
         load_effective(work.model, effective)
+    classes: Sequence[str] = ()
     if work.family == "encoder":
         own = scoring.shared.adapter_of(key.task)
+        classes = own.labels
         if own.head is not None:  # a guard's own head, under another task's adapter
             load_head(work.model, own.head)
-        result = evaluate_encoder(
-            work.model,
-            work.tokenizer,
-            task,
-            rows.test,
-            labels=own.labels,
-            eval_rows=told.config.eval_rows,
-            metric_folder=scoring.metric_folder,
-            on_progress=tell,
-        )
-    else:
-        result = evaluate_causal(
-            work.model,
-            work.tokenizer,
-            task,
-            rows.test,
-            rows.over_refusal,
-            eval_rows=told.config.eval_rows,
-            seed=told.config.adapter.seed,
-            metric_folder=scoring.metric_folder,
-            on_progress=tell,
-        )
+    result = work.score(
+        task,
+        rows,
+        classes,
+        tell,
+        eval_rows=told.config.eval_rows,
+        metric_folder=scoring.metric_folder,
+    )
     return _facts(told.home, result)
 
 

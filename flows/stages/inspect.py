@@ -9,6 +9,7 @@ from lori_core.adapters import adapter_shapes, refuse_wide_rank
 from lori_core.base import identify_base, load_tokenizer, meta_model
 from lori_core.capacity import plan_capacity
 from lori_core.config import SequenceConfig, task_sparsity
+from lori_core.errors import BadInput
 from lori_core.evaluation import answer_length
 from lori_core.metrics import metric_named
 from lori_core.sequence_file import sequence_from_json
@@ -41,6 +42,12 @@ def _fits(
 ) -> dict[str, Any]:
     task = config.tasks[position - 1]
     work = bench(config, base_digest)
+    if task.resources.gpus and work.device == "cpu":
+        raise BadInput(
+            f"tasks.{task.name}.resources.gpus is {task.resources.gpus} and this host shows no GPU",
+            "a GPU for each training process",
+            "Say `gpus: 0`, or `lori submit` it to a worker that has them.",
+        )
     rows = load_task(task, work.chat)
     known = work.labels_of(rows)
     encoded = work.encode(task, rows.train, known)

@@ -8,13 +8,14 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save
 
-from flows.reporter import Reporter
+from flows.reporter import Reporter, Timer
 from flows.stages.bench import ADAPTER_FILE, assignment, bench, file_digests
 from lori_core.artifact import save_task_adapter
-from lori_core.config import task_sparsity
+from lori_core.config import TrainingConfig, task_sparsity
 from lori_core.digests import sha256_bytes, write_atomic, write_json
+from lori_core.distributed import joined
 from lori_core.masks import pack_mask, unpack_mask
-from lori_core.phase import PhaseLog, Watch
+from lori_core.phase import PhaseLog, Progress, Watch
 from lori_core.phases import (
     calibrate,
     choose_masks,
@@ -35,17 +36,22 @@ Facts = dict[str, Any]
 
 
 def calibrate_stage(spec: Spec, folder: Path, reporter: Reporter) -> Facts:
-    """Train every free entry densely; keep how far each one moved."""
-    told = assignment(spec)
+    """Train every free entry densely; keep how far each one moved.
+
+    Of several processes each does its part, and the first keeps what came of it.
+    """
+    told, ranks = assignment(spec), joined()
     work = bench(told.config, told.base_digest)
     calibrated = calibrate(
         work.model,
         work.lesson(told.task, told.rows),
-        work.ground(),
+        work.ground(ranks),
         earlier=told.shared(),
         output=folder / CHECKPOINTS,
-        watch=watching(reporter),
+        watch=watching(reporter, told.task.training),
     )
+    if not ranks.first:
+        return {}
     digest = save_calibrated(calibrated, folder / CALIBRATED)
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     return {"files": {CALIBRATED: digest}, **_summary(calibrated.log)}
@@ -73,12 +79,15 @@ def mask_stage(spec: Spec, folder: Path, reporter: Reporter) -> Facts:
 
 
 def train_stage(spec: Spec, folder: Path, reporter: Reporter) -> Facts:
-    """Train the chosen entries (or, for plain LoRA, all of A and B); keep the task's adapter."""
-    told = assignment(spec)
+    """Train the chosen entries (or, for plain LoRA, all of A and B); keep the task's adapter.
+
+    Of several processes each does its part, and the first keeps what came of it.
+    """
+    told, ranks = assignment(spec), joined()
     work = bench(told.config, told.base_digest)
     lesson = work.lesson(told.task, told.rows)
-    ground, earlier, output = work.ground(), told.shared(), folder / CHECKPOINTS
-    watch = watching(reporter)
+    ground, earlier, output = work.ground(ranks), told.shared(), folder / CHECKPOINTS
+    watch = watching(reporter, told.task.training)
     if told.config.adapter.method == "lora":
         trained = train_lora(
             work.model, lesson, ground, earlier=earlier, output=output, watch=watch
@@ -88,8 +97,11 @@ def train_stage(spec: Spec, folder: Path, reporter: Reporter) -> Facts:
         trained = train_sparse(
             work.model, masks, lesson, ground, earlier=earlier, output=output, watch=watch
         )
+    if not ranks.first:
+        return {}
     save_task_adapter(trained.adapter, folder / ADAPTER_FILE)
-    write_json(folder / LOG, {"task": told.task.name, "train": asdict(trained.log)})
+    several = {} if ranks.alone else {"processes": ranks.count}
+    write_json(folder / LOG, {"task": told.task.name, "train": asdict(trained.log), **several})
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     adapter = trained.adapter
     return {
@@ -121,6 +133,13 @@ def _summary(log: PhaseLog) -> Facts:
     }
 
 
-def watching(reporter: Reporter) -> Watch:
-    """What training tells and asks: through the reporter."""
-    return Watch(on_progress=reporter.training, checkpoint_due=reporter.checkpoint_due)
+def watching(reporter: Reporter, training: TrainingConfig) -> Watch:
+    """What training tells and asks: through the reporter, and a checkpoint every so many minutes."""
+    timer = Timer(60 * training.checkpoint_minutes)
+
+    def told(progress: Progress) -> None:
+        if progress.saved:
+            timer.restart()
+        reporter.training(progress)
+
+    return Watch(told, lambda: reporter.checkpoint_due() or timer.over())

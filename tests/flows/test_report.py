@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from dashboard.figures import matrix_json, summary
+from dashboard.figures import matrix_json
 from flows.decided import promotions_table
 from flows.progress import Narrator
 from flows.report import cell_text, print_table, summary_lines
@@ -49,7 +49,7 @@ def test_the_matrix_has_the_promised_shape_and_fractions() -> None:
 
 
 def test_what_is_undefined_is_null_for_programs_and_a_word_for_people() -> None:
-    figures = summary(ScoreMatrix(("a",), ((0.1,), (0.9,))))
+    figures = ScoreMatrix(("a",), ((0.1,), (0.9,))).summary()
     assert figures["forgetting"] is None
     assert "undefined" in summary_lines(figures)[4]
 

