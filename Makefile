@@ -36,10 +36,12 @@ bench: $(STAMP)  ## measure what we claim and rewrite docs/performance.md
 	MALLOC_MMAP_THRESHOLD_=65536 $(BIN)/python -m benchmarks.step_cost
 	$(BIN)/python -m benchmarks.corridor_share
 	$(BIN)/python -m benchmarks.registry_growth
+	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.write_performance
 
 soak: $(STAMP)  ## the large sizes, logged in docs/soak.md; goes on where it was broken off
 	$(BIN)/python -m tests.flows.kills --kills 10
+	$(BIN)/python -m tests.flows.orchestrator_soak --arrivals 200 --sequences 10 --workers 4 --kills 5
 	$(BIN)/python -m tests.registry.soak --processes 12 --each 25 --contenders 20 --kills 5 --registrations 100
 	LORI_HOSTILE=2000 $(BIN)/python -m pytest -q tests/registry/test_hostile_stores.py tests/dashboard/test_hostile.py
 

@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from dashboard.api import accounts, care, promotions, sequences
+from dashboard.api import accounts, arrivals, care, promotions, sequences
 from dashboard.door import Door
 from dashboard.errands import running
 from dashboard.office import Office, TheOffice
@@ -56,7 +56,7 @@ def make_app(
     app.state.office = Office(registry, token)
     app.add_middleware(Door, hosts=hosts)
     refuse_in_json(app)
-    for noun in (sequences, promotions, care, accounts):
+    for noun in (sequences, promotions, arrivals, care, accounts):
         app.include_router(noun.router)
 
     @app.get("/healthz", tags=["server"])

@@ -1,7 +1,8 @@
 """What a request may hold: every key known, every text printable, every number one a column holds."""
 
+import json
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -33,6 +34,13 @@ def _time(value: object) -> datetime:
         raise
     except ValueError as error:
         raise BadInput("this", "a time as ISO 8601 text, like 2026-01-31T12:00:00Z") from error
+
+
+def _storable(value: dict[str, Any]) -> dict[str, Any]:
+    text = json.dumps(value, ensure_ascii=False)
+    if "\\u0000" in text or any(0xD800 <= ord(each) <= 0xDFFF for each in text):
+        raise BadInput("document with a character that is none", "text that every store can hold")
+    return value
 
 
 def _expected(value: Expect) -> Expect:
@@ -135,6 +143,15 @@ class TokenBody(Body):
 
     label: Short
     expires: Time | None = None
+
+
+class SubmissionBody(Body):
+    """What is to be learned: the keys of a sequence file, or of a task file."""
+
+    document: Annotated[dict[str, Any], AfterValidator(_storable)]
+    folder: Annotated[str, Field(max_length=4096)] | None = None
+    priority: Annotated[int, Field(ge=-LARGEST, le=LARGEST)] = 0
+    again: bool = False
 
 
 class WebhookBody(Body):

@@ -11,6 +11,7 @@ from registry.accounts import Accounts, TokenRefused, accounts_exist, actor_of, 
 from registry.decisions import Actor
 from registry.desk import Desk
 from registry.plain import LARGEST
+from registry.queueing import Queue
 from registry.roles import allow
 from registry.store import Registry
 from registry.webhooks import Webhooks
@@ -111,6 +112,14 @@ def _writing_webhooks(office: TheOffice, actor: Writer) -> Webhooks:
     return Webhooks(office.registry, actor)
 
 
+def _reading_queue(office: TheOffice, actor: Reader) -> Queue:
+    return Queue(office.registry, actor)
+
+
+def _writing_queue(office: TheOffice, actor: Writer) -> Queue:
+    return Queue(office.registry, actor)
+
+
 Readable = Annotated[Registry, Depends(_registry)]
 """The registry, for who may read."""
 ReadingDesk = Annotated[Desk, Depends(_reading_desk)]
@@ -119,6 +128,8 @@ ReadingAccounts = Annotated[Accounts, Depends(_reading_accounts)]
 WritingAccounts = Annotated[Accounts, Depends(_writing_accounts)]
 ReadingWebhooks = Annotated[Webhooks, Depends(_reading_webhooks)]
 WritingWebhooks = Annotated[Webhooks, Depends(_writing_webhooks)]
+ReadingQueue = Annotated[Queue, Depends(_reading_queue)]
+WritingQueue = Annotated[Queue, Depends(_writing_queue)]
 
 
 def _known_sequence(sequence: str, office: TheOffice, actor: Reader) -> str:

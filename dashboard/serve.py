@@ -34,6 +34,7 @@ def serve(
     port: int,
     host: str = "127.0.0.1",
     hosts: Collection[str] = (),
+    token: str | None = None,
 ) -> None:
     """Serve a registry until SIGINT or SIGTERM; then end the open requests and return.
 
@@ -45,6 +46,8 @@ def serve(
         port: 0 takes a free one.
         host: address to listen on. Only with accounts may it be another than loopback.
         hosts: further names that requests may be addressed to (behind a proxy, in a cluster).
+        token: what may write while there is no account, kept by the caller, so that it is not printed;
+            None makes one.
 
     Raises:
         BadInput: the port is taken or none.
@@ -57,9 +60,9 @@ def serve(
             "accounts",
             f"to listen on {host} takes accounts; make an admin first (`lori accounts`)",
         )
-    token = new_secret() if local and not guarded else None
+    bearer = (token or new_secret()) if local and not guarded else None
     listening = _listen(host, port)
-    app = make_app(registry, hosts={*LOOPBACK, _named(host), *hosts}, token=token)
+    app = make_app(registry, hosts={*LOOPBACK, _named(host), *hosts}, token=bearer)
     config = uvicorn.Config(
         app,
         log_level="warning",
@@ -71,7 +74,8 @@ def serve(
     )
     url = f"http://{_named(host)}:{listening.getsockname()[1]}"
     with listening:
-        asyncio.run(_run(_Server(config), listening, url, token))
+        told = bearer if token is None else None
+        asyncio.run(_run(_Server(config), listening, url, told))
 
 
 def is_loopback(host: str) -> bool:

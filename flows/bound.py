@@ -17,6 +17,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
+BOUND = "LORI_BOUND"
+"""Names the bound process to those it starts, which may bind themselves to it."""
+
 ORPHANED = 70
 """Exit code when the parent died before the command could start."""
 
@@ -40,6 +43,7 @@ def main(arguments: Sequence[str]) -> None:
     parent, *command = arguments
     if not die_with_parent(int(parent)):
         sys.exit(ORPHANED)
+    os.environ[BOUND] = str(os.getpid())
     os.execvp(command[0], command)
 
 

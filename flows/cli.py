@@ -4,6 +4,7 @@ import click
 
 from flows.commands.accounts import accounts
 from flows.commands.adopt import adopt
+from flows.commands.automations import automations
 from flows.commands.check import check
 from flows.commands.dashboard import dashboard
 from flows.commands.delete import delete
@@ -18,16 +19,22 @@ from flows.commands.history import history, pending
 from flows.commands.init import init
 from flows.commands.matrix import matrix
 from flows.commands.merge import merge
+from flows.commands.pool import pool
 from flows.commands.predict import predict
 from flows.commands.promote import approve, promote, reject, rollback
+from flows.commands.queue import cancel, hold, release, retry
 from flows.commands.retire import retire
 from flows.commands.run import run
+from flows.commands.schedules import schedules, unschedule
 from flows.commands.serve_vllm import serve_vllm
 from flows.commands.status import status
+from flows.commands.submit import submit
+from flows.commands.up import up
 from flows.commands.verify import verify
 from flows.commands.versions import versions
 from flows.commands.waive import waive, waivers
 from flows.commands.webhooks import webhooks
+from flows.commands.worker import worker
 from flows.edge import Edge
 
 
@@ -52,6 +59,8 @@ def lori() -> None:
 
 SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Learn": (init, check, demo, run, adopt),
+    "Queue": (submit, cancel, retry, hold, release, schedules, unschedule),
+    "Services": (up, worker, automations, pool),
     "Look": (status, matrix, evaluate, versions, verify),
     "Use": (export, merge, predict, serve_vllm),
     "Decide": (gate, promote, approve, reject, rollback, history, pending, evidence),

@@ -6,6 +6,7 @@ killed before it is taken up by the next one.
 
 from dataclasses import dataclass
 
+from flows.announcing import Event, announce
 from flows.decided import refused_by
 from lori_core.errors import CheckFailed
 from registry.clock import now
@@ -48,6 +49,7 @@ def promote_as_allowed(
     """
     name = f"{sequence}/{version}"
     if not verdict.ok:
+        _announce("lori.version.refused", sequence, version, verdict.told)
         return [f"{verdict.told}; nothing is promoted. `lori gate {name}` shows every rule"]
     told = [verdict.told]
     try:
@@ -86,8 +88,15 @@ def _asked(desk: Decisions, sequence: str, version: int) -> str:
     made = waiting[-1] if waiting else desk.promote(sequence, version, reason=REASON)
     name = f"{sequence}/{version}"
     if made.status == "applied":
+        _announce("lori.version.promoted", sequence, version, REASON)
         return f"{sequence}@champion is {name}"
+    _announce("lori.version.waits", sequence, version, f"promotion {made.id}")
     return f"{name} waits for a second person: lori approve {made.id} --reason TEXT"
+
+
+def _announce(event: Event, sequence: str, version: int, said: str) -> None:
+    told = {"sequence": sequence, "version": version, "said": said}
+    announce(event, f"sequence.{sequence}", told)
 
 
 def _passed(report: GateReport) -> str:

@@ -8,9 +8,11 @@ import errno
 import os
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -25,6 +27,11 @@ NO_ROOM = frozenset(
 
 
 STOPPED = "Stopped."
+ENDING = (signal.SIGINT, signal.SIGTERM)
+REMINDER = signal.SIGUSR1
+
+AGAIN_SECONDS = 0.5
+"""Between two raises of a stop that is held up: every level of Prefect holds it up once."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -78,34 +85,97 @@ def refuse(message: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
+class Stops:
+    """The signal that ends a block, once it came."""
+
+    def __init__(self) -> None:
+        self.received: Interrupted | Terminated | None = None
+        self._came = threading.Event()
+
+    def leave(self, number: int, _frame: FrameType | None) -> None:
+        """Handle SIGINT or SIGTERM: once, then deaf to both."""
+        for each in ENDING:
+            signal.signal(each, signal.SIG_IGN)  # a second Ctrl-C must not cut the ending short
+        stop = Interrupted() if number == signal.SIGINT else Terminated(128 + signal.SIGTERM)
+        self.received = stop
+        self._came.set()
+        raise stop
+
+    @contextmanager
+    def passing_within(self, seconds: float) -> Iterator[None]:
+        """A stop that is held up in this block is raised again and again, until the block is left.
+
+        Prefect's client tells its server of every ending, and asks a dead one for minutes. (Prefect
+        has the alarm clock of this process, so a thread of ours keeps the time.) Main thread only.
+        """
+        left = threading.Event()
+        me = threading.get_ident()
+
+        def remind() -> None:
+            self._came.wait()
+            wait = seconds
+            while not left.wait(wait):
+                signal.pthread_kill(me, REMINDER)
+                wait = AGAIN_SECONDS
+
+        def again(_number: int, _frame: FrameType | None) -> None:
+            if not left.is_set():
+                assert self.received is not None
+                raise self.received
+
+        before = signal.signal(REMINDER, again)
+        reminding = threading.Thread(target=remind, name="reminding", daemon=True)
+        reminding.start()
+        try:
+            yield
+        finally:
+            left.set()
+            self._came.set()
+            reminding.join()
+            signal.signal(REMINDER, before)
+
+
 @contextmanager
-def signals_end_this(kept: Callable[[], str] = lambda: STOPPED) -> Iterator[None]:
+def signals_end_this(kept: Callable[[], str] = lambda: STOPPED) -> Iterator[Stops]:
     """SIGINT and SIGTERM unwind the block, so that everything it started is ended; once.
 
-    Handlers are set even where a shell started us with SIGINT ignored.
+    Handlers are set even where a shell started us with SIGINT ignored. Whatever leaves the block
+    after a signal is that stop: what a library says of it while it unwinds is no failure.
 
     Args:
         kept: asked once the block is left: the sentence that says what stays and how to go on.
     """
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def leave(number: int, _frame: FrameType | None) -> None:
-        for each in before:
-            signal.signal(each, signal.SIG_IGN)  # a second Ctrl-C must not cut the ending short
-        if number == signal.SIGINT:
-            raise Interrupted
-        raise Terminated(128 + signal.SIGTERM)
-
-    for number in before:
-        signal.signal(number, leave)
+    before = {number: signal.getsignal(number) for number in ENDING}
+    stops = Stops()
+    token = _listening.set(stops)
+    take_signals_back()
     try:
-        yield
-    except (Interrupted, Terminated) as stop:
-        stop.said = kept()
-        raise
+        yield stops
+    except BaseException as error:
+        if stops.received is None:
+            raise
+        stops.received.said = kept()
+        if error is stops.received:
+            raise
+        raise stops.received from error
     finally:
+        _listening.reset(token)
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def take_signals_back() -> None:
+    """Have SIGINT and SIGTERM end the block again that `signals_end_this` holds, if there is one.
+
+    Prefect's engine takes SIGTERM for itself whenever a flow begins, and turns it into a crash.
+    """
+    stops = _listening.get()
+    if stops is not None and stops.received is None:
+        for number in ENDING:
+            signal.signal(number, stops.leave)
+
+
+_listening: ContextVar[Stops | None] = ContextVar("listening", default=None)
 
 
 def _help_of(ctx: click.Context) -> str:

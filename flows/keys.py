@@ -13,7 +13,7 @@ from lori_core.digests import sha256_json
 METHOD = 1
 """Raise it when the same settings would be learned to other bits: old stages are then not reused."""
 
-UNDECISIVE = {"save_steps"}
+UNDECISIVE = {"save_steps", "checkpoint_minutes"}
 """Training settings that change no bit of the result."""
 
 
@@ -21,7 +21,7 @@ def task_settings(task: TaskConfig) -> dict[str, object]:
     """A task's settings that decide what is learned and how it is scored, without its paths.
 
     Where rows come from is left out: the digests of the rows stand for it. What only permits
-    (`allow_leak`, ...) is left out too.
+    (`allow_leak`, ...) is left out too, and what decides where it runs (`resources`).
     """
     training = {k: v for k, v in asdict(task.training).items() if k not in UNDECISIVE}
     succession = {} if task.supersedes is None else {"supersedes": task.supersedes}

@@ -1,10 +1,11 @@
 """Learn what is new in a sequence file: the whole of `lori run`."""
 
 from pathlib import Path
+from signal import SIGTERM
 
 from flows.checks import audited, check_rows
 from flows.deciding import judge, promote_as_allowed, undecided
-from flows.edge import signals_end_this
+from flows.edge import Terminated, signals_end_this
 from flows.plan import Plan, base_digest, read_plan
 from flows.prior_run import only_run
 from flows.room import HomeOfARun
@@ -12,9 +13,14 @@ from flows.session import declare, declared, learning
 from flows.settings_changed import changed_settings
 from flows.succession import refuse_to_learn_retired
 from lori_core.errors import BadInput, RowsChanged
+from registry.arrival_records import OUT
+from registry.arrivals import Arrivals
 from registry.desks import Decisions, acting, opened, refuse_unless_allowed
 from registry.home import find_home
 from registry.store import Registry, open_registry, registry_exists
+
+PATIENCE_SECONDS = 5.0
+"""What Prefect gets to tell its server that the run was stopped."""
 
 
 def learn_file(file: Path) -> str:
@@ -28,6 +34,7 @@ def learn_file(file: Path) -> str:
     with HomeOfARun(home) as place:
         plan = read_plan(file, home)
         refuse_unless_allowed(home, "file")
+        refuse_while_out(home, plan.name)
         done = learned_already(plan, home)
         total = len(plan.config.tasks)
         if done == total:
@@ -36,14 +43,33 @@ def learn_file(file: Path) -> str:
         refuse_to_learn_retired(plan, home, positions)
         check_rows(plan, positions)
         with (
-            signals_end_this(lambda: _kept(plan, home)),
+            signals_end_this(lambda: _kept(plan, home)) as stops,
             learning(plan, home, positions, place),
         ):
-            from flows.learn_sequence import learn_sequence  # imports Prefect: after its server
+            from prefect.exceptions import TerminationSignal  # after its server
 
-            versions = learn_sequence(plan.name)
+            from flows.learn_sequence import learn_sequence
+
+            with stops.passing_within(PATIENCE_SECONDS):
+                try:
+                    versions = learn_sequence(plan.name)
+                except TerminationSignal as stop:  # it came between two flows: Prefect had it
+                    raise Terminated(128 + SIGTERM) from stop
     made = ", ".join(f"{plan.name}/{version}" for version in versions)
     return f"{plan.name}: learned {made}. Home: {home}"
+
+
+def refuse_while_out(home: Path, sequence: str) -> None:
+    """Raise BadInput while a worker has the turn of a sequence."""
+    if not (home.is_dir() and registry_exists(home)):
+        return
+    with open_registry(home) as registry:
+        for arrival in Arrivals(registry).arrivals(sequence, states=OUT):
+            raise BadInput(
+                f"sequence {sequence!r}: a worker learns arrival {arrival.id} ({arrival.task}) of it",
+                "one run of a sequence at a time",
+                "`lori submit` queues the file behind it; `lori status` says how far it is.",
+            )
 
 
 def learned_already(plan: Plan, home: Path) -> int:

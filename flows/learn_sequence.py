@@ -2,6 +2,7 @@
 
 from prefect import flow
 
+from flows.edge import take_signals_back
 from flows.learn_task import learn_task
 from flows.running import running
 
@@ -9,6 +10,7 @@ from flows.running import running
 @flow(name="learn-sequence", flow_run_name="learn-{sequence}", validate_parameters=False)
 def learn_sequence(sequence: str) -> list[int]:
     """Learn every task that is not filed yet. Returns the versions that were made."""
+    take_signals_back()
     run = running()
     filed = len(filed_versions(sequence))
     tasks = run.plan.config.tasks

@@ -8,6 +8,7 @@ one that was not. Names and digests go from line to line, never tensors.
 
 from prefect import flow
 
+from flows.edge import take_signals_back
 from flows.lesson import arrive
 from flows.measuring import measure
 from flows.running import running
@@ -28,6 +29,7 @@ from flows.steps import (
 @flow(name="learn-task", flow_run_name="learn-{task}", validate_parameters=False)
 def learn_task(sequence: str, task: str) -> int:
     """Learn one task on what was learned before. Returns the version it became."""
+    take_signals_back()
     lesson = arrive(running(), task)
     snapshot(lesson.order("snapshot"))
     if lesson.chooses:

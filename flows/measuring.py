@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from flows.evaluate_cells import helpers
 from flows.keys import stage_key
 from flows.lesson import TaskLesson
 from flows.steps import Order, Result, done, evaluate, keep_rows
@@ -78,7 +79,9 @@ def _evaluated(
     if not cells:
         return {}
     order = _order(lesson, certified, cells, "evaluate", keys)
-    results: dict[str, CellFacts] = done(evaluate, order)["results"]
+    folder = lesson.run.folder("evaluate", order["key"]).name
+    with helpers(lesson.run, lesson.task, folder):
+        results: dict[str, CellFacts] = done(evaluate, order)["results"]
     return results
 
 
@@ -93,6 +96,7 @@ def _order(
         "cells": cells,
         "metric_folder": str(lesson.run.plan.file.absolute().parent),
         "tests": _tests(lesson),
+        "workers": lesson.task.resources.evaluate_workers,
     }
     key = stage_key(stage, lesson.identity, *keys)
     return lesson.order_under(key, stage, {"certify": certified}, more)

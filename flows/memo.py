@@ -19,15 +19,24 @@ def remembered(
 
     Nothing is written where the home does not exist yet.
     """
-    memo = home / "memo" / f"{kind}-{sha256_json(question)[:24]}.json"
-    stamps = [_stamp(file) for file in files]
-    known = _read(memo)
-    if known is not None and known[0] == stamps:
-        return known[1]
+    known = recall(home, kind, question, files)
+    if known is not None:
+        return known
+    stamps = [_stamp(file) for file in files]  # of before it is asked
     answer = ask()
     if home.is_dir():
-        write_json(memo, {"stamps": stamps, "answer": answer})
+        write_json(_memo(home, kind, question), {"stamps": stamps, "answer": answer})
     return answer
+
+
+def recall(home: Path, kind: str, question: object, files: Sequence[Path]) -> Facts | None:
+    """The remembered answer, or None where there is none or a file was touched since."""
+    known = _read(_memo(home, kind, question))
+    return known[1] if known is not None and known[0] == [_stamp(file) for file in files] else None
+
+
+def _memo(home: Path, kind: str, question: object) -> Path:
+    return home / "memo" / f"{kind}-{sha256_json(question)[:24]}.json"
 
 
 def _stamp(file: Path) -> list[object]:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from flows.keys import adapter_settings, data_key, task_settings
-from flows.memo import remembered
+from flows.memo import recall, remembered
 from lori_core.base_folder import find_base
 from lori_core.config import BaseConfig, DataSource, SequenceConfig, TaskConfig
 from lori_core.errors import BadInput
@@ -58,6 +58,7 @@ class Plan:
                 "metric_folder": str(self.file.absolute().parent),
                 "allow_code_execution": [t.name for t in config.tasks if t.allow_code_execution],
                 "about": about(config),
+                "training": asdict(config.training),
             },
             tasks=tuple(task.name for task in config.tasks),
         )
@@ -87,13 +88,13 @@ def read_plan(file: Path, home: Path) -> Plan:
     """
     config = load_sequence(file)
     require_files(config)
-    data = tuple(_digests(home, task) for task in config.tasks)
+    data = tuple(row_digests(home, task) for task in config.tasks)
     plan = Plan(file, config, data)
-    _refuse_other_tests(plan)
+    refuse_other_tests(plan)
     return plan
 
 
-def _refuse_other_tests(plan: Plan) -> None:
+def refuse_other_tests(plan: Plan) -> None:
     """A new version of a task is compared with the one before it, on the same rows."""
     tests = {task.name: rows for task, rows in zip(plan.config.tasks, plan.data, strict=True)}
     for task in plan.config.tasks:
@@ -124,19 +125,30 @@ def base_digest(base: BaseConfig, home: Path) -> str:
     return _remembered_base(base, home, identify)
 
 
+def known_base(base: BaseConfig, home: Path) -> str | None:
+    """The identity of a base whose files were not touched since it was last asked for, or None."""
+    facts = recall(home, "base", *_question(base))
+    return None if facts is None else facts["digest"]
+
+
 def remember_base(base: BaseConfig, home: Path, digest: str) -> None:
     """Keep the identity of a base that somebody else computed."""
     _remembered_base(base, home, lambda: digest)
 
 
 def _remembered_base(base: BaseConfig, home: Path, identify: Callable[[], str]) -> str:
-    folder = find_base(base)
-    files = sorted(path for path in folder.iterdir() if path.is_file())
-    question = [str(folder.resolve()), base.revision, base.dtype]
+    question, files = _question(base)
     return remembered(home, "base", question, files, lambda: {"digest": identify()})["digest"]
 
 
-def _digests(home: Path, task: TaskConfig) -> Mapping[str, str]:
+def _question(base: BaseConfig) -> tuple[list[object], list[Path]]:
+    folder = find_base(base)
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    return [str(folder.resolve()), base.revision, base.dtype], files
+
+
+def row_digests(home: Path, task: TaskConfig) -> Mapping[str, str]:
+    """role -> digest of a task's rows as they are now."""
     sources = task_sources(task)
     files = [Path(source.path) for _, source in sources if source.path is not None]
     if len(files) < len(sources):

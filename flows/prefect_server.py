@@ -3,7 +3,7 @@
 Prefect would start a server by itself, but one that outlives a killed parent. Ours is bound to us
 (`flows.bound`), serves on 127.0.0.1 alone, keeps its data in `HOME/prefect`, sends nothing
 anywhere, and writes its log to `HOME/logs`. Where `PREFECT_API_URL` names a server, that one is
-used and none is started.
+used and none is started; likewise where `lori up` runs for the home.
 """
 
 import logging
@@ -15,15 +15,19 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 from flows.bound import bound_command
 from flows.processes import ProcessIdentity, identify
 from lori_core.errors import LoriError
 from registry.home import file_lock, writable
+from registry.known_services import known_services
 
 START_SECONDS = 180.0
+MADE = "prefect/migrated"
+"""In the home, once the server's own store in it was made whole."""
+
 TRIES = 3
 
 QUIET = {
@@ -57,7 +61,6 @@ class PrefectServer:
     def __init__(self, home: Path) -> None:
         self.home = home
         self.log = home / "logs" / "prefect-server.log"
-        self._migrated = home / "prefect" / "migrated"
         self._port = 0
         self._child: subprocess.Popen[bytes] | None = None
 
@@ -67,9 +70,7 @@ class PrefectServer:
         with writable(self.home):
             self.log.parent.mkdir(parents=True, exist_ok=True)
             log = self.log.open("ab")
-            if not self._migrated.exists():  # killed amid its first migrations: begin again
-                for half in self._migrated.parent.glob("prefect.db*"):
-                    half.unlink()
+            begin_again_if_half_made(self.home)
         command = [sys.executable, "-m", "uvicorn", "--factory"]
         command += ["prefect.server.api.server:create_app", "--host", "127.0.0.1"]
         command += ["--port", str(self._port), "--log-level", "error", "--lifespan", "on"]
@@ -97,7 +98,7 @@ class PrefectServer:
             if self._child.poll() is not None:
                 return False
             if _healthy(self.url):
-                self._migrated.touch()
+                remember_it_is_made(self.home)
                 return True
             time.sleep(0.1)
         return False
@@ -134,6 +135,14 @@ def prefect_server(
         yield lambda: None
         return
     os.environ.update(embedded_settings(home))
+    up = known_services(home)
+    if up is not None and up.ready and up.prefect is not None:
+        os.environ["PREFECT_API_URL"] = up.prefect
+        try:
+            yield lambda: None
+        finally:
+            os.environ.pop("PREFECT_API_URL", None)
+        return
     server = PrefectServer(home)
     starting = ExitStack()
 
@@ -148,8 +157,7 @@ def prefect_server(
         raise server.failure()
 
     with starting:
-        # Two servers must not migrate one database at the same time.
-        starting.enter_context(file_lock(home / "prefect" / "start.lock"))
+        starting.enter_context(start_lock(home))
         started(server.start())
         starting = starting.pop_all()
     try:
@@ -158,6 +166,23 @@ def prefect_server(
         starting.close()
         os.environ.pop("PREFECT_API_URL", None)
         server.stop()
+
+
+def begin_again_if_half_made(home: Path) -> None:
+    """Take away a store whose first migrations were cut short by a kill; hold the start lock."""
+    if not (home / MADE).exists():
+        for half in (home / MADE).parent.glob("prefect.db*"):
+            half.unlink()
+
+
+def remember_it_is_made(home: Path) -> None:
+    """The store was migrated: a server on it is healthy."""
+    (home / MADE).touch()
+
+
+def start_lock(home: Path) -> AbstractContextManager[None]:
+    """Two servers must not migrate one database at the same time."""
+    return file_lock(home / "prefect" / "start.lock")
 
 
 def client_settings(home: Path) -> dict[str, str]:

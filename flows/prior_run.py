@@ -8,15 +8,22 @@ ends whatever of the record is still alive, by pid and start time, and only then
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from flows.processes import ProcessIdentity, end, myself
 from lori_core.digests import write_json
-from lori_core.errors import BadInput
+from lori_core.errors import BadInput, Unavailable
 from registry.home import writable
+
+ATTEMPT = "arrival"
+"""What a record calls the process that learns an arrival, which a newer attempt may end."""
+
+FREED_SECONDS = 10.0
+"""What the kernel gets to free the lock of processes that were just killed."""
 
 
 @dataclass
@@ -39,24 +46,44 @@ def only_run(home: Path, sequence: str) -> Iterator[RunRecord]:
     Raises:
         BadInput: another run is learning this sequence now.
     """
-    folder = home / "runs"
-    with writable(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder / f"{sequence}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    record = RunRecord(folder / f"{sequence}.json")
+    record = _record(home, sequence)
+    lock = _opened(record)
     try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as held:
-            raise BadInput(
-                f"sequence {sequence!r}: process {_owner(record.path)} is learning it now",
-                "one run of a sequence at a time",
-                "Wait for it (`lori status`), or end it.",
-            ) from held
-        end_leftovers(record.path)
-        record.add(myself("run"))
-        yield record
-        record.path.unlink(missing_ok=True)
+        if not _locked(lock):
+            raise BadInput(*_held(sequence, record))
+        yield from _kept(record, "run")
+    finally:
+        os.close(lock)
+
+
+@contextmanager
+def only_attempt(home: Path, sequence: str, ours: Callable[[], None]) -> Iterator[RunRecord]:
+    """As `only_run`, for one attempt at an arrival: an older attempt is ended if it still holds on.
+
+    It may only be stopped (SIGSTOP) or deaf, and hold the lock as long as it is there.
+
+    Args:
+        home: whose sequence.
+        sequence: to hold.
+        ours: raises unless it is this attempt's turn; asked before another one is ended.
+
+    Raises:
+        Unavailable: `lori run` is learning this sequence now, or an attempt on another host holds it.
+    """
+    record = _record(home, sequence)
+    lock = _opened(record)
+    try:
+        if not _locked(lock):
+            holders = recorded(record.path)
+            ours()
+            if holders and holders[0].what == ATTEMPT:
+                end_leftovers(record.path)
+            deadline = time.monotonic() + FREED_SECONDS
+            while not _locked(lock):
+                if not (holders and holders[0].what == ATTEMPT) or time.monotonic() > deadline:
+                    raise Unavailable(*_held(sequence, record))
+                time.sleep(0.05)
+        yield from _kept(record, ATTEMPT)
     finally:
         os.close(lock)
 
@@ -74,6 +101,41 @@ def recorded(path: Path) -> list[ProcessIdentity]:
     except (FileNotFoundError, json.JSONDecodeError):
         return []
     return [ProcessIdentity(row["what"], row["pid"], row["started"]) for row in rows]
+
+
+def _record(home: Path, sequence: str) -> RunRecord:
+    return RunRecord(home / "runs" / f"{sequence}.json")
+
+
+def _opened(record: RunRecord) -> int:
+    with writable(record.path.parent):
+        record.path.parent.mkdir(parents=True, exist_ok=True)
+        place = record.path.with_suffix(".lock")
+        return os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
+
+def _locked(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _kept(record: RunRecord, what: str) -> Iterator[RunRecord]:
+    """End what is left, then keep the record for as long as the run lasts."""
+    end_leftovers(record.path)
+    record.add(myself(what))
+    yield record
+    record.path.unlink(missing_ok=True)
+
+
+def _held(sequence: str, record: RunRecord) -> tuple[str, str, str]:
+    return (
+        f"sequence {sequence!r}: process {_owner(record.path)} is learning it now",
+        "one run of a sequence at a time",
+        "Wait for it (`lori status`), or end it.",
+    )
 
 
 def _owner(path: Path) -> str:

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import psutil
@@ -70,6 +71,29 @@ def end(process: ProcessIdentity, *, grace: float = 0.0) -> bool:
     while process.alive() and time.monotonic() < deadline:
         time.sleep(0.02)
     return True
+
+
+def end_together(processes: Sequence[ProcessIdentity], *, grace: float) -> None:
+    """End several processes and all they started: SIGTERM to each, `grace` seconds, then SIGKILL."""
+    heads = [psutil.Process(each.pid) for each in processes if each.alive()]
+    family = [*heads]
+    for head in heads:
+        family += _children(head)
+    for head in heads:
+        _signal(head, signal.SIGTERM)
+    psutil.wait_procs(heads, timeout=grace)
+    for head in heads:
+        family += _children(head)  # what was started meanwhile by one that does not listen
+    for member in family:
+        _signal(member, signal.SIGKILL)
+    psutil.wait_procs(family, timeout=10)
+
+
+def _children(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return list(process.children(recursive=True))
+    except psutil.NoSuchProcess:
+        return []
 
 
 def _signal(process: psutil.Process, number: signal.Signals) -> None:

@@ -171,27 +171,29 @@ class Recorded:
 
     def config(self) -> SequenceConfig:
         """The sequence's settings, as if read from a file whose rows are the snapshots."""
+        return sequence_from_json(self.as_json())
+
+    def as_json(self) -> dict[str, Any]:
+        """As `config`, in the form of `sequence_to_json`."""
         settings = self.record.settings
         permitted = _list(settings.get("allow_code_execution", []))
         about = _strings(settings.get("about", {}))
-        return sequence_from_json(
-            {
-                "sequence": self.name,
-                "purpose": about.get("purpose"),
-                "license": about.get("license"),
-                "base": {"path": self.record.base_path, **self.record.base},
-                "adapter": dict(self.record.adapter),
-                "tasks": [
-                    self._task(task, task.name in permitted, about.get("tasks", {}))
-                    for task in self.tasks
-                ],
-                "guards": _list(settings["guards"]),
-                "evaluate": settings["evaluate"],
-                "eval_rows": settings["eval_rows"],
-                "gate": settings["gate"],
-                "promotion": settings["promotion"],
-            }
-        )
+        return {
+            "sequence": self.name,
+            "purpose": about.get("purpose"),
+            "license": about.get("license"),
+            "base": {"path": self.record.base_path, **self.record.base},
+            "adapter": dict(self.record.adapter),
+            "tasks": [
+                self._task(task, task.name in permitted, about.get("tasks", {}))
+                for task in self.tasks
+            ],
+            "guards": _list(settings["guards"]),
+            "evaluate": settings["evaluate"],
+            "eval_rows": settings["eval_rows"],
+            "gate": settings["gate"],
+            "promotion": settings["promotion"],
+        }
 
     def read_mode(self, asked: str | None) -> Read:
         """The read mode asked for, or the one the sequence is trained under."""

@@ -14,6 +14,22 @@ class Leaving(SystemExit):
     """SIGTERM arrived and what was learned so far is on disk."""
 
 
+class Timer:
+    """Whether so many seconds went by since it was last started."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self.restart()
+
+    def restart(self) -> None:
+        """Count from now on."""
+        self._began = time.monotonic()
+
+    def over(self) -> bool:
+        """Whether they went by."""
+        return time.monotonic() - self._began >= self._seconds
+
+
 class Reporter:
     """What a stage may say while it works, and whether it should write a checkpoint and leave."""
 
@@ -27,7 +43,7 @@ class Reporter:
         self._leave = True
 
     def checkpoint_due(self) -> bool:
-        """Asked by training after each step; the checkpoint it then writes is the last."""
+        """Asked by training at each step; the checkpoint it then writes is the last."""
         return self._leave
 
     def training(self, progress: Progress) -> None:

@@ -44,13 +44,13 @@ def learning(
         place.prepare()
         stack.enter_context(FullDiskTold(home))
         record = stack.enter_context(only_run(home, plan.name))
-        stages = stack.enter_context(StageProcess(home, plan.name))
-        record.add(stages.start())
+        stages = stack.enter_context(StageProcess(home, plan.name, record.add))
+        stages.start(plan.config.tasks[positions[0] - 1].resources)
         if place.fresh or (home / "prefect").exists():
             ready = stack.enter_context(prefect_server(home, record.add))
-            base = _inspect(plan, home, positions, stages)
+            base = inspect_base(plan, home, positions, stages)
         else:
-            base = _inspect(plan, home, positions, stages)
+            base = inspect_base(plan, home, positions, stages)
             ready = stack.enter_context(prefect_server(home, record.add))
         place.accept()
         registry = stack.enter_context(open_registry(home))
@@ -89,7 +89,7 @@ def declared(plan: Plan, base: str) -> tuple[SequenceRecord, list[TaskRecord]]:
     return plan.sequence_record(base), [plan.task_record(position) for position in positions]
 
 
-def _inspect(plan: Plan, home: Path, positions: Sequence[int], stages: StageProcess) -> str:
+def inspect_base(plan: Plan, home: Path, positions: Sequence[int], stages: StageProcess) -> str:
     """Check what needs the base; its digest comes back."""
     spec = {
         "sequence": sequence_to_json(plan.config),

@@ -7,17 +7,16 @@ everybody); we end it ourselves: SIGTERM lets it write a checkpoint, SIGKILL fol
 
 import contextlib
 import json
-import os
+import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from flows.bound import bound_command
 from flows.processes import ProcessIdentity, end, identify
+from flows.stage_launch import launch_command, launch_environment
 from flows.stage_protocol import (
     SPEC,
     StageCrashed,
@@ -26,39 +25,54 @@ from flows.stage_protocol import (
     raise_refusal,
     read_result,
 )
+from lori_core.config import ResourcesConfig
 from lori_core.digests import write_json
 from registry.home import writable
 
-SHARED_CORES = {"OMP_WAIT_POLICY": "PASSIVE"}
-"""Threads of torch that wait, wait asleep: where cores are shared, spinning costs ten times the work."""
-
 GRACE_SECONDS = 20.0
 """What a stage gets to write its checkpoint when it is told to leave."""
+
+IDLE_SECONDS = 1.0
+"""What a child gets that has nothing to do."""
 
 
 class StageProcess:
     """Runs stages in a child process. Use as a context manager."""
 
-    def __init__(self, home: Path, name: str) -> None:
+    def __init__(
+        self,
+        home: Path,
+        name: str,
+        record: Callable[[ProcessIdentity], None] = lambda process: None,
+    ) -> None:
+        """Nothing is started yet. `record` is told of every process that will be."""
         self.log = home / "logs" / f"stages-{name}.log"
+        self._litter = home / "logs" / f"torchrun-{name}"
+        self._record = record
+        self._needs = ResourcesConfig()
         self._child: subprocess.Popen[bytes] | None = None
         self._identity: ProcessIdentity | None = None
 
-    def start(self) -> ProcessIdentity:
-        """Start the child (from the main thread: see `flows.bound`); it imports while we go on."""
+    def start(self, needs: ResourcesConfig | None = None) -> ProcessIdentity:
+        """Start the child (from the main thread: see `flows.bound`); it imports while we go on.
+
+        Where several processes are needed, the child is torchrun, and theirs are its children.
+        """
+        self._needs = needs or ResourcesConfig()
         with writable(self.log):
             self.log.parent.mkdir(parents=True, exist_ok=True)
             log = self.log.open("ab")
         with log:
             self._child = subprocess.Popen(
-                bound_command(sys.executable, "-m", "flows.stage_worker"),
-                env={**SHARED_CORES, **os.environ, "TOKENIZERS_PARALLELISM": "false"},
+                launch_command(self._needs, self._litter),
+                env=launch_environment(self._needs),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 process_group=0,
             )
         self._identity = identify(self._child.pid, "stages")
+        self._record(self._identity)
         return self._identity
 
     def run(
@@ -67,8 +81,17 @@ class StageProcess:
         folder: Path,
         spec: Mapping[str, object],
         on_progress: Callable[[StageProgress], None],
+        needs: ResourcesConfig | None = None,
     ) -> dict[str, Any]:
         """Run one stage in `folder` and return its result.
+
+        Args:
+            stage: its name in `flows.stages.table`.
+            folder: where its spec and result lie.
+            spec: what it is told.
+            on_progress: told how far it is.
+            needs: the processes it is for, which are started where others run; None takes those
+                that run.
 
         Raises:
             BadInput, CheckFailed: what the stage said no to.
@@ -77,7 +100,7 @@ class StageProcess:
         with writable(folder):
             folder.mkdir(parents=True, exist_ok=True)
             write_json(folder / SPEC, spec)
-        child = self._running()
+        child = self._running(needs)
         self._send(child, {"stage": stage, "folder": str(folder)})
         assert child.stdout is not None
         for message in map(json.loads, child.stdout):
@@ -86,11 +109,16 @@ class StageProcess:
                 on_progress(StageProgress(stage, *progress))
             elif message["event"] == "done":
                 return read_result(folder)
+            elif message["event"] == "ready":
+                for number, pid in enumerate(message["pids"]):
+                    self._record(identify(pid, f"training process {number}"))
             elif message["event"] == "refused":
+                if self._needs.processes > 1:
+                    self.stop(grace=0.0)  # the others may wait for one that said no
                 raise_refusal(message)
             elif message["event"] == "failed":
                 raise StageCrashed(stage, str(self.log), message["traceback"])
-        raise StageCrashed(stage, str(self.log), _how_it_ended(child.wait()))
+        raise StageCrashed(stage, str(self.log), self._how_it_ended(child))
 
     def stop(self, *, grace: float = GRACE_SECONDS) -> None:
         """Tell the child to checkpoint and leave; end it after `grace` seconds."""
@@ -104,10 +132,13 @@ class StageProcess:
         end(self._identity, grace=grace)
         child.wait()
         child.stdout.close()
+        shutil.rmtree(self._litter, ignore_errors=True)
 
-    def _running(self) -> subprocess.Popen[bytes]:
+    def _running(self, needs: ResourcesConfig | None) -> subprocess.Popen[bytes]:
+        if self._child is not None and needs is not None and _other(needs, self._needs):
+            self.stop(grace=IDLE_SECONDS)
         if self._child is None:
-            self.start()
+            self.start(needs)
         assert self._child is not None
         return self._child
 
@@ -117,8 +148,14 @@ class StageProcess:
             child.stdin.write(line(message))
             child.stdin.flush()
         except BrokenPipeError as gone:
-            account = _how_it_ended(child.wait())
+            account = self._how_it_ended(child)
             raise StageCrashed(str(message["stage"]), str(self.log), account) from gone
+
+    def _how_it_ended(self, child: subprocess.Popen[bytes]) -> str:
+        code = child.wait()
+        if self._needs.processes > 1 and code > 0:  # torchrun's: one that fails by itself says so
+            return f"one of {self._needs.processes} training processes was killed, or told to leave"
+        return _account(code)
 
     def __enter__(self) -> Self:
         """The child starts with the first stage, or with `start`."""
@@ -131,10 +168,15 @@ class StageProcess:
         trace: TracebackType | None,
     ) -> None:
         """Idle children need no grace; busy ones (we are leaving on a signal) do."""
-        self.stop(grace=GRACE_SECONDS if kind is not None else 1.0)
+        self.stop(grace=GRACE_SECONDS if kind is not None else IDLE_SECONDS)
 
 
-def _how_it_ended(code: int) -> str:
+def _other(needs: ResourcesConfig, has: ResourcesConfig) -> bool:
+    """Whether processes that were started for one task do not suit another."""
+    return needs.processes != has.processes or (needs.processes > 1 and needs.gpus != has.gpus)
+
+
+def _account(code: int) -> str:
     if code == -signal.SIGKILL:
         return "the training process was killed (out of memory?)"
     if code < 0:

@@ -16,6 +16,9 @@ from lori_core.errors import BadInput, CheckFailed, LoriError
 SPEC = "spec.json"
 RESULT = "result.json"
 
+TRAINING = ("calibrate", "train")
+"""The stages that several processes may share."""
+
 
 @dataclass(frozen=True, slots=True)
 class StageProgress:

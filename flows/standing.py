@@ -1,11 +1,16 @@
-"""Where a sequence stands: every task is learned, running, interrupted or waiting."""
+"""Where a sequence stands: every task is learned, running, interrupted, waiting or failed."""
 
 from typing import TypedDict
 
 from flows.prior_run import recorded
 from flows.processes import ProcessIdentity
+from flows.queue_standing import OPEN, QueueItem, QueueStanding, queue_standing
 from flows.recorded import ALIASES
+from registry.clock import now
 from registry.desks import Opened
+
+RECENT = 50
+"""Arrivals that are looked at for sequences of which nothing is learned and nothing waits."""
 
 
 class TaskStanding(TypedDict):
@@ -14,9 +19,11 @@ class TaskStanding(TypedDict):
     task: str
     position: int
     state: str
-    """`learned`, `running`, `interrupted` (run it again) or `waiting`."""
+    """`learned`, `running`, `interrupted` (run it again), `waiting`, or `failed` (see its arrival)."""
     stage: str | None
     """The stage it is in, or stopped in."""
+    arrival: int | None
+    """Its number in the queue; None where it is not in it."""
     version: int | None
     certificate: str | None
     aliases: list[str]
@@ -37,14 +44,49 @@ class Standing(TypedDict):
     """The version that serves; 0 is the bare base, None nothing."""
     candidate: int | None
     previous: int | None
+    queue: QueueStanding
+
+
+def known_sequences(here: Opened) -> tuple[str, ...]:
+    """Every sequence that was declared, that something waits for, or that something came for of late."""
+    there = (*here.queue.arrivals(states=OPEN), *here.queue.arrivals(last=RECENT))
+    return tuple(sorted({*here.readers.sequences(), *(each.sequence for each in there)}))
 
 
 def standing(here: Opened, name: str) -> Standing:
-    """Where a sequence stands."""
-    filed = {v.task: v for v in here.readers.versions(name) if v.state == "registered"}
+    """Where a sequence stands.
+
+    Raises:
+        NotFound: nothing was ever learned of it or waits for it.
+    """
+    queue = queue_standing(here.queue, name, now())
+    came = queue["items"] or queue["history"]
+    declared = not came or name in here.readers.sequences()  # neither of both: told as not found
     learner = _learner(here, name)
+    tasks = _declared_tasks(here, name, learner) if declared else []
+    tasks = _with_queue(tasks, queue["items"])
+    serves = {alias: here.desk.champion(name, alias) if declared else None for alias in ALIASES}
+    for task in tasks:
+        task["aliases"] = [
+            alias
+            for alias in ALIASES
+            if serves[alias] is not None and serves[alias] == task["version"]
+        ]
+    return Standing(
+        sequence=name,
+        running=learner is not None or any(each["state"] == "running" for each in queue["items"]),
+        pid=None if learner is None else learner.pid,
+        tasks=tasks,
+        champion=serves["champion"],
+        candidate=serves["candidate"],
+        previous=serves["previous"],
+        queue=queue,
+    )
+
+
+def _declared_tasks(here: Opened, name: str, learner: ProcessIdentity | None) -> list[TaskStanding]:
+    filed = {v.task: v for v in here.readers.versions(name) if v.state == "registered"}
     last = {stage.task: stage for stage in here.readers.stages(name)}
-    serves = {alias: here.desk.champion(name, alias) for alias in ALIASES}
     stale = here.desk.stale(name)
     tasks: list[TaskStanding] = []
     for task in here.readers.tasks(name):
@@ -62,25 +104,41 @@ def standing(here: Opened, name: str) -> Standing:
                 position=task.position,
                 state=state,
                 stage=None if version is not None or stage is None else stage.stage,
+                arrival=None,
                 version=None if version is None else version.version,
                 certificate=None if version is None else version.certificate,
-                aliases=[
-                    alias
-                    for alias, number in serves.items()
-                    if version is not None and number == version.version
-                ],
+                aliases=[],
                 stale=None if version is None else stale.get(version.version),
             )
         )
-    return Standing(
-        sequence=name,
-        running=learner is not None,
-        pid=None if learner is None else learner.pid,
-        tasks=tasks,
-        champion=serves["champion"],
-        candidate=serves["candidate"],
-        previous=serves["previous"],
-    )
+    return tasks
+
+
+def _with_queue(tasks: list[TaskStanding], items: list[QueueItem]) -> list[TaskStanding]:
+    """The tasks as the queue knows them, and those that wait and are not declared yet, after them."""
+    known = {task["task"]: task for task in tasks}
+    for item in items:
+        task = known.get(item["task"])
+        if task is None:
+            task = TaskStanding(
+                task=item["task"],
+                position=len(tasks) + 1,
+                state="",
+                stage=None,
+                arrival=None,
+                version=None,
+                certificate=None,
+                aliases=[],
+                stale=None,
+            )
+            tasks.append(task)
+        task["arrival"] = item["arrival"]
+        if task["version"] is not None:
+            continue  # filed a moment ago
+        task["state"] = "running" if item["state"] == "dispatched" else item["state"]
+        if item["progress"] is not None:
+            task["stage"] = item["progress"]["stage"]
+    return tasks
 
 
 def _learner(here: Opened, name: str) -> ProcessIdentity | None:

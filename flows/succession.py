@@ -1,6 +1,7 @@
 """Which learned task answers for the one that is asked for: new versions of tasks, and retired ones."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 from pathlib import Path
 
 from flows.plan import Plan
@@ -47,11 +48,17 @@ def refuse_to_learn_retired(plan: Plan, home: Path, positions: Iterable[int]) ->
         if registry.find_sequence(plan.name) is None:
             return
         retired = opened(registry, acting(registry)).desk.retired(plan.name)
-    for position in positions:
-        task = plan.config.tasks[position - 1].name
+    refuse_retired_tasks(plan.name, retired, [plan.config.tasks[p - 1].name for p in positions])
+
+
+def refuse_retired_tasks(
+    sequence: str, retired: Mapping[str, datetime], tasks: Iterable[str]
+) -> None:
+    """Raise BadInput for the first of these tasks that was taken out of service."""
+    for task in tasks:
         if task in retired:
             raise BadInput(
-                f"task {task!r} of {plan.name!r} is retired since "
+                f"task {task!r} of {sequence!r} is retired since "
                 f"{retired[task].date().isoformat()}",
                 "tasks in service",
                 "Take it out of the file, or give its new version a name of its own.",

@@ -6,12 +6,13 @@ from datetime import UTC, datetime, timedelta
 from lori_core.errors import BadInput
 
 _SPAN = re.compile(r"([1-9][0-9]{0,3})([mhdw])")
+_INTERVAL = re.compile(r"([1-9][0-9]{0,5})([smhdw])")
 _SPANS = "A span from now will do: 1 to 9999 of m, h, d or w, such as 90m, 12h, 3d, 2w."
 _ISO = "an ISO 8601 time such as 2026-03-15 or 2026-03-15T09:30:00+01:00"
 _YEARS = (1970, 9998)
 """Every zone can express them."""
 
-_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 def parse_time(text: str) -> datetime:
@@ -57,6 +58,18 @@ def parse_until(text: str, now: datetime) -> datetime:
     if until <= now:
         raise BadInput(f"time {text!r}", "a time to come", _SPANS)
     return until
+
+
+def parse_span(text: str) -> timedelta:
+    """Read a span: `30s`, `15m`, `12h`, `1d`, `2w`.
+
+    Raises:
+        BadInput: it is none.
+    """
+    span = _INTERVAL.fullmatch(text)
+    if span is None:
+        raise BadInput(f"span {text!r}", "a number and one of s, m, h, d, w", "Such as 15m, 12h.")
+    return timedelta(**{_UNITS[span[2]]: int(span[1])})
 
 
 def json_time(at: datetime) -> str:

@@ -96,6 +96,30 @@ class TrainingConfig:
     save_steps: int = 100
     """Optimiser steps between checkpoints. At least 1."""
 
+    checkpoint_minutes: float = 10.0
+    """Minutes after which a checkpoint is written whatever the step is. Above 0."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourcesConfig:
+    """What a task needs to be learned: it decides where and how fast, and is no part of its name.
+
+    Several processes give the numbers of one to rounding, and the same bits whenever it is the same
+    number of processes.
+    """
+
+    gpus: int = 0
+    """GPUs its worker must have: tasks wait on the queue `cpu` (0) or `gpu-N`. At least 0."""
+
+    processes: int = 1
+    """Training processes that share each batch. With GPUs, one for each. At least 1."""
+
+    max_hours: float | None = None
+    """Hours a run of the task may take; then it leaves a checkpoint and stops. None: no limit."""
+
+    evaluate_workers: int = 1
+    """Workers that score its cells side by side, its own run included. At least 1."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataSource:
@@ -160,6 +184,9 @@ class TaskConfig:
 
     training: TrainingConfig = field(default_factory=TrainingConfig)
     """The sequence's training settings with this task's overrides applied."""
+
+    resources: ResourcesConfig = field(default_factory=ResourcesConfig)
+    """GPUs, processes, hours and workers of this task."""
 
     allow_leak: bool = False
     """Accept test rows that occur in train."""

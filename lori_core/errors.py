@@ -12,6 +12,8 @@ LoriError
 │       └── RowsChanged it is a task's rows
 ├── CheckFailed         a check said no (verify, gate): exit 1
 │   └── DigestMismatch  stored bits are not the bits that were certified
+├── RankLost            another of several training processes is gone
+├── RanksDiffer         training processes that must hold the same bits do not (our own bug)
 └── MaskMismatch        a mask whose shape is not the shape of the B it should gate (our own bug)
 
 Every class takes plain data and builds its sentence in `__str__`, so it survives pickling between
@@ -156,6 +158,30 @@ class DigestMismatch(CheckFailed):
     def __init__(self, what: str, expected: str, found: str) -> None:
         super().__init__(what, f"digest is {found[:16]} but {expected[:16]} was certified")
         self.args = (what, expected, found)
+
+
+class RankLost(LoriError):
+    """Another of the processes that train together is gone: killed, or failed by itself."""
+
+    def __init__(self, account: str) -> None:
+        super().__init__(account)
+        self.account = account
+
+    def __str__(self) -> str:
+        """What the connection said."""
+        return f"another training process of this task is gone ({self.account})"
+
+
+class RanksDiffer(LoriError):
+    """Training processes that must hold the same bits do not."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+        self.what = what
+
+    def __str__(self) -> str:
+        """Name what differs."""
+        return f"the training processes of this task differ in {self.what}"
 
 
 class MaskMismatch(LoriError, ValueError):

@@ -143,4 +143,4 @@ class Watch:
     """Called after every step, after its checkpoint if there was one. May raise."""
 
     checkpoint_due: Callable[[], bool] = lambda: False
-    """Asked after every step; True writes a checkpoint now, besides those every `save_steps`."""
+    """Asked at every step; True writes a checkpoint after it, besides those every `save_steps`."""

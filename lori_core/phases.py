@@ -33,6 +33,7 @@ from lori_core.adapters import (
 )
 from lori_core.config import AdapterConfig, TrainingConfig
 from lori_core.digests import sha256_bytes, sha256_json, write_atomic
+from lori_core.distributed import ALONE, Ranks
 from lori_core.encoding import EncodedRow
 from lori_core.errors import BadInput
 from lori_core.heads import freeze_head, head_parameters, head_state, restart_head
@@ -79,6 +80,9 @@ class Ground:
 
     device: Device = "cpu"
     """Where the model is, and where phases run."""
+
+    ranks: Ranks = ALONE
+    """The processes that share each batch of a phase."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -249,6 +253,7 @@ def run_lora(
             output=output,
             watch=watch,
             context=context_of(model, {}, ground),
+            ranks=ground.ranks,
         )
     finally:
         if ground.family == "encoder":
@@ -383,6 +388,7 @@ def _run_packed(
             output=output,
             watch=watch,
             context=context,
+            ranks=ground.ranks,
         )
     finally:
         packed.remove()

@@ -17,6 +17,7 @@ from lori_core.config import (
     BaseConfig,
     DataSource,
     GateConfig,
+    ResourcesConfig,
     SequenceConfig,
     TaskConfig,
     TrainingConfig,
@@ -30,6 +31,7 @@ _SECTIONS: tuple[tuple[str, type, str], ...] = (
     ("`training`", TrainingConfig, "A task's own `training` overrides any of these keys."),
     ("A task (an item of `tasks`)", TaskConfig, ""),
     ("`train`, `test`, `validation`, `over_refusal` of a task", DataSource, ""),
+    ("`resources` of a task", ResourcesConfig, ""),
     ("`gate`", GateConfig, ""),
 )
 
@@ -63,6 +65,8 @@ _RULES = """\
 - `gate.certificate` is at most G2 under `isolated` and `inherited`, G1 under `cumulative`, G0 under
   `protection: overlap`.
 - `train_batch_size` is a multiple of `gradient_accumulation_steps`.
+- `resources.processes` is `resources.gpus` where that is above 0, and at most the rows of a
+  micro-batch.
 - Rows come from `path` or from `dataset` with `split`; `name`, `split` and `revision` go with
   `dataset` alone.
 - `prompt` and `completion` go together. A field is `{name}`, or `{meta.name}` within a mapping;

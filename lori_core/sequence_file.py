@@ -18,6 +18,7 @@ from lori_core.config import (
     AdapterConfig,
     DataSource,
     GateConfig,
+    ResourcesConfig,
     SequenceConfig,
     TaskConfig,
     TrainingConfig,
@@ -34,6 +35,7 @@ _HOMES = {
     "training": TrainingConfig,
     "gate": GateConfig,
     "tasks": TaskConfig,
+    "resources": ResourcesConfig,
 }
 _KINDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 
@@ -51,10 +53,25 @@ def load_sequence(path: Path) -> SequenceConfig:
         BadInput: the file or a value in it cannot be used.
         UnknownKey: a key that no setting has.
     """
-    raw = _with_conveniences(read_mapping(path), str(path))
-    config = _section(SequenceConfig, raw, str(path), "")
+    config = parse_sequence(read_mapping(path), str(path))
     validate_sequence(config, str(path))
-    folder = path.resolve().parent
+    return located(config, path.resolve().parent)
+
+
+def parse_sequence(given: Mapping[object, object], file: str) -> SequenceConfig:
+    """The settings that the content of a sequence file says, paths as they stand there.
+
+    Only types are looked at: `validate_sequence` says whether they can be learned.
+
+    Raises:
+        BadInput: a value of the wrong type, or a key missing; `file` opens the message.
+        UnknownKey: a key that no setting has.
+    """
+    return _section(SequenceConfig, _with_conveniences(given, file), file, "")
+
+
+def located(config: SequenceConfig, folder: Path) -> SequenceConfig:
+    """The settings with every relative path made absolute, from a folder."""
     return replace(
         config,
         base=replace(config.base, path=_base_path(config.base.path, folder)),
@@ -110,7 +127,7 @@ def _is_folder(path: Path) -> bool:
 # Conveniences of the file form
 
 
-def _with_conveniences(given: dict[object, object], file: str) -> dict[object, object]:
+def _with_conveniences(given: Mapping[object, object], file: str) -> dict[object, object]:
     raw = dict(given)
     if isinstance(raw.get("base"), str):
         raw["base"] = {"path": raw["base"]}

@@ -108,7 +108,15 @@ def read_mapping(path: Path) -> dict[object, object]:
         BadInput: as `read_text`, and: not YAML (with the line), a key twice (with the line),
             several documents, empty, or not a mapping.
     """
-    text = read_text(path, "a sequence file (YAML)")
+    return parse_mapping(read_text(path, "a sequence file (YAML)"), str(path))
+
+
+def parse_mapping(text: str, path: str) -> dict[object, object]:
+    """The one mapping YAML text holds; `path` opens every message.
+
+    Raises:
+        BadInput: as `read_mapping`.
+    """
     try:
         value = yaml.load(text, Loader=_StrictLoader)  # a SafeLoader: builds plain data alone
     except yaml.composer.ComposerError as error:
@@ -144,7 +152,7 @@ def read_mapping(path: Path) -> dict[object, object]:
     return value
 
 
-def _not_yaml(path: Path, error: yaml.MarkedYAMLError) -> BadInput:
+def _not_yaml(path: str, error: yaml.MarkedYAMLError) -> BadInput:
     mark = error.problem_mark or error.context_mark
     line = f" line {mark.line + 1}" if mark else ""
     return BadInput(f"{path}{line}: {error.problem}", "YAML", "Correct the line.")

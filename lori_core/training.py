@@ -8,6 +8,8 @@ our checkpoints; its loop, accumulation, clipping and device placement.
     steps  AdamW (betas 0.9 and 0.999, eps 1e-8, no weight decay), gradients clipped to one global
            norm, learning rate falling linearly to 0, no warm-up
     bits   n steps straight equal any split of them by kills and resumes, in one runtime
+
+Several processes share each batch (`lori_core.distributed`): what the loop does is the same in all.
 """
 
 import hashlib
@@ -27,16 +29,19 @@ from jaxtyping import Float
 from peft import PeftModel
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainingArguments
+from transformers import PreTrainedModel, PrinterCallback, Trainer
 
 from lori_core.checkpoints import Checkpoint, Facts, newest_checkpoint, write_checkpoint
 from lori_core.digests import sha256_json
+from lori_core.distributed import ALONE, Ranks
 from lori_core.encoding import IGNORED, EncodedRow, collate_causal, collate_encoder
 from lori_core.errors import BadInput
-from lori_core.order import derive_seed, row_order
+from lori_core.order import row_order
 from lori_core.packed import PackedB
 from lori_core.phase import PhaseLog, PhaseSettings, Progress, Watch
 from lori_core.runtime import fingerprint
+from lori_core.tensor_digests import sha256_tensors
+from lori_core.trainer_arguments import trainer_arguments
 
 _BETAS = (0.9, 0.999)
 _EPS = 1e-8
@@ -67,6 +72,7 @@ def train_packed(
     output: Path,
     watch: Watch | None = None,
     context: str = "",
+    ranks: Ranks = ALONE,
 ) -> PhaseLog:
     """Train the packed entries of B, and a head where there is one, for one phase.
 
@@ -84,9 +90,11 @@ def train_packed(
         watch: told and asked between steps.
         context: digest of whatever else decides the result (base, masks, the B it starts from); a
             checkpoint made in another context is not loaded.
+        ranks: the processes that share each batch; every one of them calls this alike.
 
     Raises:
         BadInput: there are no rows, or the loss is no longer finite.
+        RankLost, RanksDiffer, FirstLeft: as `lori_core.distributed` has them, with several.
     """
     groups = [
         ParameterGroup({"values": packed.values}, settings.learning_rate),
@@ -103,6 +111,7 @@ def train_packed(
             watch=watch,
             context=context,
             after_step=packed.push,
+            ranks=ranks,
         )
     finally:
         delattr(model, _PACKED_NAME)
@@ -118,6 +127,7 @@ def train_parameters(
     watch: Watch | None = None,
     context: str = "",
     after_step: Callable[[], None] = lambda: None,
+    ranks: Ranks = ALONE,
 ) -> PhaseLog:
     """Train the given parameters of `model` for one phase; everything else stays as it is.
 
@@ -125,8 +135,9 @@ def train_parameters(
     `after_step` runs after every optimiser step and after a checkpoint was loaded.
     """
     groups = [group for group in groups if group.parameters]
-    identity = _identity(settings, groups, rows, context)
+    identity = _identity(settings, groups, rows, context, ranks)
     checkpoint = newest_checkpoint(output, identity)
+    ranks.agree("where they start", identity.encode(), str(checkpoint and checkpoint.step).encode())
     with _global_random_state_kept():
         trainer = LoriTrainer(
             model,
@@ -138,6 +149,7 @@ def train_parameters(
             checkpoint=checkpoint,
             watch=watch or Watch(),
             after_step=after_step,
+            ranks=ranks,
         )
         try:
             trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint.folder))
@@ -168,6 +180,7 @@ class LoriTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped
         checkpoint: Checkpoint | None,
         watch: Watch,
         after_step: Callable[[], None],
+        ranks: Ranks,
     ) -> None:
         _refuse_dropout(model)
         self._groups = list(groups)
@@ -178,11 +191,15 @@ class LoriTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped
         self._checkpoint = checkpoint
         self._watch = watch
         self._after_step = after_step
+        self._ranks = ranks
+        self._save_wished = False
         self._losses: list[float] = []
         self._grad_norms: list[float] = []
         self._tokens = 0
         self._keeps_logits = _keeps_logits(model)
-        super().__init__(model=model, args=_arguments(settings, output), train_dataset=_Rows(rows))
+        super().__init__(
+            model=model, args=trainer_arguments(settings, output), train_dataset=_Rows(rows)
+        )
         self.remove_callback(PrinterCallback)
 
     def phase_log(self) -> PhaseLog:
@@ -212,6 +229,19 @@ class LoriTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped
         )
 
     def _collate(self, rows: list[EncodedRow]) -> Batch:
+        """This process's part of a micro-batch, with what the whole of it counts."""
+        mine = rows[self._ranks.part(rows)]
+        counted = torch.tensor([sum(len(row.input_ids) for row in rows), self._targets(rows)])
+        part = self._padded(mine) if mine else {"targets": torch.zeros(0, dtype=torch.int64)}
+        return part | {"counted": counted}
+
+    def _targets(self, rows: list[EncodedRow]) -> int:
+        """How many answers the rows ask for: learned tokens, or one a row of an encoder."""
+        if self._settings.family == "encoder":
+            return len(rows)
+        return sum(len(row.labels[1:]) - row.labels[1:].count(IGNORED) for row in rows)
+
+    def _padded(self, rows: list[EncodedRow]) -> Batch:
         """Rows, padded to the longest among them, with `targets` and where they are predicted."""
         if self._settings.family == "encoder":
             batch = collate_encoder(rows, self._settings.pad_id)
@@ -224,10 +254,11 @@ class LoriTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped
     def get_batch_samples(
         self, epoch_iterator: Iterable[Batch], num_batches: int, device: torch.device
     ) -> tuple[list[Batch], int]:
-        """The micro-batches of one step and the number of targets in all of them."""
+        """The micro-batches of one step and the number of targets in all of them, of all ranks."""
         batches = list(itertools.islice(epoch_iterator, num_batches))
-        self._tokens += sum(int(batch["attention_mask"].sum()) for batch in batches)
-        return batches, sum(batch["targets"].numel() for batch in batches)
+        counted = [batch.pop("counted").tolist() for batch in batches]
+        self._tokens += sum(tokens for tokens, _ in counted)
+        return batches, sum(targets for _, targets in counted)
 
     # ---- one step -------------------------------------------------------------------------
 
@@ -242,6 +273,8 @@ class LoriTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped
         assert num_items_in_batch is not None
         assert not return_outputs
         targets = inputs.pop("targets")
+        if not inputs:  # fewer rows than processes: this one adds nothing
+            return 0.0 * torch.stack([each.sum() for each in self._parameters.values()]).sum()
         learned = inputs.pop("learned", None)  # none: an encoder
         if learned is not None and self._keeps_logits:
             logits = model(**inputs, logits_to_keep=learned).logits  # (targets, vocabulary)
@@ -251,6 +284,16 @@ class LoriTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped
             logits = logits[learned]
         total = nn.functional.cross_entropy(logits.float(), targets, reduction="sum")
         return total / max(1, num_items_in_batch)
+
+    def _clip_grad_norm(self, model: nn.Module) -> Tensor:
+        """Before the clip, the step's gradient and loss become those of all processes together."""
+        self._save_wished = self._ranks.add_up(
+            list(self._parameters.values()),
+            self._tr_loss,
+            self._watch.checkpoint_due() if self._ranks.first else False,
+        )
+        norm: Tensor = super()._clip_grad_norm(model)
+        return norm
 
     def floating_point_ops(self, inputs: Batch) -> int:
         """Not counted: it would walk every module at every step."""
@@ -300,27 +343,31 @@ class LoriTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped
         self._losses.append(loss)
         self._grad_norms.append(norm)
         last = step == self.state.max_steps
-        save = self._watch.checkpoint_due() or last or step % settings.save_steps == 0
+        save = self._save_wished or last or step % settings.save_steps == 0
         if save:
             self._save_checkpoint(model, trial)
-        self._watch.on_progress(
-            Progress(
-                settings.task,
-                settings.phase,
-                step,
-                self.state.max_steps,
-                loss,
-                norm,
-                self._tokens,
-                save,
-            )
+        progress = Progress(
+            settings.task,
+            settings.phase,
+            step,
+            self.state.max_steps,
+            loss,
+            norm,
+            self._tokens,
+            save,
         )
+        self._ranks.lead(lambda: self._watch.on_progress(progress), may_leave=save)
 
     # ---- checkpoints ----------------------------------------------------------------------
 
     def _save_checkpoint(self, model: nn.Module, trial: None) -> None:
         """Parameters in fp32, optimiser, schedule, figures and random state, whole or not at all."""
         assert self.optimizer is not None
+        if not self._ranks.alone:
+            trained = {name: each.detach() for name, each in self._parameters.items()}
+            self._ranks.agree("what they trained", sha256_tensors(trained).encode())
+        if not self._ranks.first:
+            return
         tensors = {"rng.cpu": torch.get_rng_state()}
         if self._settings.device == "cuda":
             tensors["rng.cuda"] = torch.cuda.get_rng_state()
@@ -408,41 +455,17 @@ class _Rows(torch.utils.data.Dataset[EncodedRow]):
         return self._rows[index]
 
 
-def _arguments(settings: PhaseSettings, output: Path) -> TrainingArguments:
-    """Everything of transformers that would report, guess, shuffle or print, switched off."""
-    args = TrainingArguments(
-        output_dir=str(output),
-        use_cpu=settings.device == "cpu",
-        seed=derive_seed(settings.seed, "trainer", settings.phase, settings.task) % 2**32,
-        num_train_epochs=1,  # the row order holds all epochs
-        per_device_train_batch_size=(
-            settings.train_batch_size // settings.gradient_accumulation_steps
-        ),
-        gradient_accumulation_steps=settings.gradient_accumulation_steps,
-        lr_scheduler_type="linear",
-        max_grad_norm=settings.max_grad_norm,
-        save_strategy="no",
-        logging_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-        remove_unused_columns=False,
-        dataloader_pin_memory=False,
-        logging_nan_inf_filter=False,
-    )
-    if settings.device == "cuda":
-        args._n_gpu = 1  # several would be wrapped in DataParallel, which the hooks do not survive
-    return args
-
-
 def _identity(
     settings: PhaseSettings,
     groups: Sequence[ParameterGroup],
     rows: Sequence[EncodedRow],
     context: str,
+    ranks: Ranks,
 ) -> str:
     """Digest of what decides a phase's bits: settings, rows, first values, runtime, and the context.
 
-    Sums are split over the threads, so their number counts. How often it is saved decides nothing.
+    Sums are split over the threads and the processes, so their numbers count. How often it is saved
+    decides nothing.
     """
     facts = asdict(settings)
     del facts["save_steps"]
@@ -457,6 +480,8 @@ def _identity(
         data.update(np.asarray(row.input_ids, dtype=np.int64).tobytes() + labels.tobytes())
     parts = {"values": values.hexdigest(), "rows": data.hexdigest(), "context": context}
     runtime = {**fingerprint(), "threads": str(torch.get_num_threads())}
+    if not ranks.alone:
+        runtime["processes"] = str(ranks.count)
     return sha256_json({"settings": facts, "runtime": runtime, **parts})
 
 

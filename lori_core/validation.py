@@ -65,6 +65,11 @@ BOUNDS: dict[tuple[str, str], Bound] = {
     ("TrainingConfig", "max_grad_norm"): _POSITIVE,
     ("TrainingConfig", "max_length"): Bound(8),
     ("TrainingConfig", "save_steps"): _COUNT,
+    ("TrainingConfig", "checkpoint_minutes"): _POSITIVE,
+    ("ResourcesConfig", "gpus"): Bound(0, 1024),
+    ("ResourcesConfig", "processes"): Bound(1, 1024),
+    ("ResourcesConfig", "max_hours"): _POSITIVE,
+    ("ResourcesConfig", "evaluate_workers"): Bound(1, 1024),
     ("DataSource", "limit"): _COUNT,
     ("TaskConfig", "max_new_tokens"): _COUNT,
     ("TaskConfig", "k"): _COUNT,
@@ -231,8 +236,27 @@ def _check_task(task: TaskConfig, config: SequenceConfig, at: str) -> None:
             f"a divisor of train_batch_size {training.train_batch_size}",
             "Change one of them.",
         )
+    _check_resources(task, at)
     if task.sparsity is not None and config.adapter.method == "lora":
         raise BadInput(f"{at}.sparsity with `method: lora`", "none", "Leave it out.")
+
+
+def _check_resources(task: TaskConfig, at: str) -> None:
+    """One process for each GPU, and at least one row for each process."""
+    needs, training = task.resources, task.training
+    if needs.gpus and needs.processes != needs.gpus:
+        raise BadInput(
+            f"{at}.resources.processes is {needs.processes} with gpus {needs.gpus}",
+            f"{needs.gpus}: one process for each GPU",
+            f"Write `processes: {needs.gpus}`.",
+        )
+    rows = training.train_batch_size // training.gradient_accumulation_steps
+    if needs.processes > rows:
+        raise BadInput(
+            f"{at}.resources.processes is {needs.processes} for micro-batches of {rows} rows",
+            f"at most {rows}: every process gets a row",
+            "Lower it, or raise train_batch_size.",
+        )
 
 
 def task_sources(task: TaskConfig) -> tuple[tuple[str, DataSource], ...]:

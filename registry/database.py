@@ -4,10 +4,12 @@ Writers take turns: SQLite by `BEGIN IMMEDIATE` (a transaction that begins by re
 upgraded), PostgreSQL by one advisory lock. Both wait for each other instead of failing.
 """
 
+import copy
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
@@ -20,7 +22,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, NullPool, Pool
 from lori_core.errors import BadInput, LoriError, Unavailable
 from registry.home import file_lock, says_unwritable, unwritable, writable
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest schema this code knows (a test holds it to alembic's own head)."""
 
 VERSION_TABLE = "alembic_version_lori"
@@ -33,6 +35,10 @@ _DAMAGED = re.compile(
 """Said of tables that are not those of the schema the store says it has."""
 
 BUSY_SECONDS = 60
+
+IDLE_SECONDS = 60
+"""How long PostgreSQL lets a writer do nothing amid a write (a process that was stopped, say)."""
+
 _WRITES = "lori_writes"
 _ADVISORY_WRITE = 0x6C6F_7269  # "lori"
 
@@ -59,6 +65,19 @@ class Database:
                 "pip install 'lori-pipeline[postgres]'",
             ) from error
         self._writer = self.engine.execution_options(**{_WRITES: True})
+        self._allowed: Callable[[Session], None] | None = None
+        self._holder = "lori"
+
+    def guarded(self, allowed: Callable[[Session], None], holder: str) -> Self:
+        """The same store, where every write first asks `allowed` in its own transaction.
+
+        Args:
+            allowed: raises where the write may not be made; nothing is changed then.
+            holder: what PostgreSQL knows the holder of a lock by.
+        """
+        guarded = copy.copy(self)
+        guarded._allowed, guarded._holder = allowed, holder
+        return guarded
 
     @property
     def place(self) -> str:
@@ -80,6 +99,8 @@ class Database:
     def writing(self) -> Iterator[Session]:
         """A session whose changes are all kept, or none; one writer at a time."""
         with self.told(), Session(self._writer, expire_on_commit=False) as session, session.begin():
+            if self._allowed is not None:
+                self._allowed(session)
             yield session
 
     @contextmanager
@@ -93,6 +114,8 @@ class Database:
         # to who holds the lock.
         with self.told(), self._locks.connect() as connection:
             connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+            named = text("SELECT set_config('application_name', :holder, false)")
+            connection.execute(named, {"holder": self._holder})
             connection.execute(text("SELECT pg_advisory_lock(hashtext(:name))"), {"name": name})
             try:
                 yield
@@ -148,7 +171,8 @@ class Database:
                 "Restore the store from a backup, or use another one.",
             )
         if not self.is_sqlite:
-            unreachable = isinstance(error, OperationalError)
+            # A writer that was stopped too long: an error of psycopg's internal kind.
+            unreachable = isinstance(error, OperationalError) or "idle-in-transaction" in reason
             what, remedy = "a database server that answers", "Start it, or check LORI_REGISTRY_URL."
         elif unreachable := "locked" in reason:
             what, remedy = "a store no other program holds", "End what holds it and try again."
@@ -231,4 +255,7 @@ def _begin_sqlite(connection: Connection) -> None:
 
 def _begin_postgresql(connection: Connection) -> None:
     if connection.get_execution_options().get(_WRITES, False):
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_WRITE})")
+        connection.exec_driver_sql(  # whoever stops amid a write must not hold up all the others
+            f"SET LOCAL idle_in_transaction_session_timeout = {IDLE_SECONDS * 1000};"
+            f"SELECT pg_advisory_xact_lock({_ADVISORY_WRITE})"
+        )

@@ -334,7 +334,7 @@ def _known_digests(
 
 
 def _records(
-    session: Session, wanted: Select[PromotionRow], at: datetime | None
+    session: Session, wanted: Select[tuple[PromotionRow]], at: datetime | None
 ) -> tuple[Promotion, ...]:
     digest = joinedload(PromotionRow.report).load_only(ReportRow.sha256)
     rows = session.scalars(wanted.options(digest)).all()

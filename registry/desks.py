@@ -5,7 +5,7 @@ is a store of our own (`registry.settings`). Both sides have the same methods, h
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -23,6 +23,13 @@ from registry.accounts import (
     accounts_exist,
     actor_of,
     owner,
+)
+from registry.arrival_records import (
+    Arrival,
+    ArrivalState,
+    HeldSequence,
+    Source,
+    Submission,
 )
 from registry.decisions import (
     Account,
@@ -45,6 +52,7 @@ from registry.records import (
     Cell,
     CertificateRecord,
     FiledVersion,
+    Json,
     MatrixCells,
     SequenceRecord,
     StageRun,
@@ -234,6 +242,63 @@ class WebhookBook(Protocol):
         """What waits to be delivered."""
 
 
+class QueueBook(Protocol):
+    """What `registry.queueing.Queue` does, wherever it is."""
+
+    def submit(
+        self,
+        document: Json,
+        *,
+        source: Source,
+        folder: str | None,
+        priority: int = 0,
+        again: bool = False,
+    ) -> Submission:
+        """Send a document; whoever dispatches prepares it."""
+
+    def submission(self, submission_id: int) -> Submission:
+        """One submission and what became of it."""
+
+    def submissions(self, last: int) -> tuple[Submission, ...]:
+        """The newest submissions."""
+
+    def arrival(self, arrival_id: int) -> Arrival:
+        """One arrival."""
+
+    def arrivals(
+        self,
+        sequence: str | None = None,
+        *,
+        states: Collection[ArrivalState] | None = None,
+        last: int | None = None,
+    ) -> tuple[Arrival, ...]:
+        """Arrivals in the order they came."""
+
+    def blocked(self) -> Mapping[str, int]:
+        """Sequence -> the failed arrival that blocks it."""
+
+    def cancel(self, arrival_id: int) -> Arrival:
+        """Take an arrival out of the queue, or ask a running one to end."""
+
+    def retry(self, arrival_id: int) -> Arrival:
+        """Let a failed or cancelled arrival wait for its turn again."""
+
+    def hold(self, arrival_id: int) -> Arrival:
+        """Pass an arrival over until it is released."""
+
+    def release(self, arrival_id: int) -> Arrival:
+        """Let a held arrival have its turn again."""
+
+    def hold_sequence(self, sequence: str, reason: str) -> HeldSequence:
+        """Let a sequence give nothing out until it is released."""
+
+    def release_sequence(self, sequence: str) -> None:
+        """Let a held sequence give out again."""
+
+    def held_sequences(self) -> tuple[HeldSequence, ...]:
+        """Sequences that give nothing out."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
     """One registry, ready to be asked."""
@@ -248,6 +313,8 @@ class Opened:
     accounts: AccountBook
 
     webhooks: WebhookBook
+
+    queue: QueueBook
 
     registry: Registry | None
     """The registry itself where it is here; None at a server."""
@@ -270,14 +337,17 @@ def open_desk(home: Path | None = None) -> Iterator[Opened]:
     """
     if server := registry_server():
         from registry.remote import RemoteDesk  # httpx: a tenth of a second
+        from registry.remote_queue import RemoteQueue
 
-        with RemoteDesk(server, os.environ.get(TOKEN_VARIABLE) or None) as remote:
+        token = os.environ.get(TOKEN_VARIABLE) or None
+        with RemoteDesk(server, token) as remote, RemoteQueue(server, token) as queue:
             yield Opened(
                 place=remote.place,
                 desk=remote,
                 readers=remote,
                 accounts=remote,
                 webhooks=remote,
+                queue=queue,
                 registry=None,
                 actor=None,
             )
@@ -322,6 +392,7 @@ def refuse_unless_allowed(home: Path, action: Action) -> None:
 def opened(registry: Registry, actor: Actor) -> Opened:
     """The desk of an open registry, for one actor."""
     from registry.desk import Desk
+    from registry.queueing import Queue
 
     return Opened(
         place=str(registry.settings.home),
@@ -329,6 +400,7 @@ def opened(registry: Registry, actor: Actor) -> Opened:
         readers=registry,
         accounts=Accounts(registry, actor),
         webhooks=Webhooks(registry, actor),
+        queue=Queue(registry, actor),
         registry=registry,
         actor=actor,
     )

@@ -5,7 +5,7 @@ version. Import this only through `Registry`, which switches telemetry off first
 """
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -35,13 +35,18 @@ PAGE = 1000
 class MlflowArtifacts:
     """Files versions in MLflow and fetches them again. Implements `ArtifactStore`."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, allowed: Callable[[], None] = lambda: None) -> None:
         """Connect; a fresh local store is made here.
+
+        Args:
+            settings: which store.
+            allowed: called before each of the writes a filing is made of; raises to end it there.
 
         Raises:
             Unavailable: the store or server does not answer, or cannot be written.
         """
         self._settings = settings
+        self._allowed = allowed
         self._told = Told(settings)
         self._client = connect(settings)
 
@@ -50,6 +55,7 @@ class MlflowArtifacts:
         with self._told():
             experiment = self._experiment(filing)
             if not (runs := self._runs(experiment, filing.key)):
+                self._allowed()
                 self._client.create_run(
                     experiment,
                     start_time=_milliseconds(filing),
@@ -58,11 +64,14 @@ class MlflowArtifacts:
                 )
                 runs = self._runs(experiment, filing.key)
             for doubled in runs[1:]:  # a create that was answered by an error, and retried
+                self._allowed()
                 self._client.delete_run(doubled.info.run_id)
             run_id = runs[0].info.run_id
             params = [Param(name, value) for name, value in filing.params.items()]
             tags = [RunTag(name, value) for name, value in _tags(filing).items()]
+            self._allowed()
             self._client.log_batch(run_id, params=params, tags=tags)
+            self._allowed()
             self._client.log_dict(run_id, dict(filing.manifest), "manifest.json")
             return str(run_id)
 
@@ -108,6 +117,7 @@ class MlflowArtifacts:
             self._registered_model(filing)
             if not (found := self._versions(filing.model_name, model_id)):
                 with process_wide(self._settings.tracking_uri):
+                    self._allowed()
                     self._client.create_model_version(
                         filing.model_name,
                         source=f"models:/{model_id}",
@@ -117,6 +127,7 @@ class MlflowArtifacts:
                     )
                 found = self._versions(filing.model_name, model_id)
             for doubled in found[1:]:  # as a run may be
+                self._allowed()
                 self._client.delete_model_version(filing.model_name, str(doubled))
             return found[0]
 
@@ -126,7 +137,9 @@ class MlflowArtifacts:
             when = _milliseconds(filing)
             logged = [Metric(name, value, when, filing.version) for name, value in metrics.items()]
             for start in range(0, len(logged), PAGE):
+                self._allowed()
                 self._client.log_batch(run_id, metrics=logged[start : start + PAGE])
+            self._allowed()
             self._client.set_terminated(run_id, "FINISHED")
 
     def _experiment(self, filing: Filing) -> str:
@@ -136,6 +149,7 @@ class MlflowArtifacts:
             root = self._settings.artifact_root
             location = None if root is None else (root / name).as_uri()
             with already_there():
+                self._allowed()
                 return str(self._client.create_experiment(name, artifact_location=location))
             found = self._client.get_experiment_by_name(name)
         if found.lifecycle_stage != "active":
@@ -150,10 +164,12 @@ class MlflowArtifacts:
         outputs = self._client.get_run(run_id).outputs
         known = [output.model_id for output in outputs.model_outputs] if outputs else []
         if model_id not in known:
+            self._allowed()
             self._client.log_outputs(run_id, [LoggedModelOutput(model_id, filing.version)])
 
     def _registered_model(self, filing: Filing) -> None:
         with already_there():
+            self._allowed()
             self._client.create_registered_model(
                 filing.model_name,
                 tags={"sequence": filing.sequence},
@@ -161,6 +177,7 @@ class MlflowArtifacts:
             )
 
     def _upload(self, filing: Filing, run_id: str, folder: Path) -> LoggedModel:
+        self._allowed()
         model = self._client.create_logged_model(
             self._experiment(filing),
             name=filing.model_name,
@@ -168,11 +185,16 @@ class MlflowArtifacts:
             tags={**_tags(filing), "model_name": filing.model_name},
         )
         frame = self._settings.home / f"filing-{filing.key[:16]}"
+        self._allowed()
         shutil.rmtree(frame, ignore_errors=True)  # of a killed attempt
         write_frame(frame, filing)
+        self._allowed()
         self._client.log_model_artifacts(model.model_id, str(frame))
+        self._allowed()
         self._client.log_model_artifacts(model.model_id, str(folder), FILES)
+        self._allowed()
         shutil.rmtree(frame)
+        self._allowed()
         return self._client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
 
     def _uploaded(self, model: LoggedModel) -> Upload:
@@ -188,11 +210,15 @@ class MlflowArtifacts:
 
     def _discard(self, model_name: str, model_id: str) -> None:
         for number in self._versions(model_name, model_id):
+            self._allowed()
             self._client.delete_model_version(model_name, str(number))
+        self._allowed()
         self._client.finalize_logged_model(model_id, LoggedModelStatus.FAILED)
         location = urlsplit(self._client.get_logged_model(model_id).artifact_location)
+        self._allowed()
         self._client.delete_logged_model(model_id)
         if location.scheme in {"", "file"}:  # MLflow marks it deleted and leaves the bytes
+            self._allowed()
             _empty(Path(unquote(location.path)))
 
     def _runs(self, experiment: str, key: str) -> list[Run]:

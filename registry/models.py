@@ -14,7 +14,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-import registry.decision_models  # noqa: F401  its tables are in the same metadata
+import registry.arrival_models
+import registry.decision_models  # noqa: F401  their tables are in the same metadata
 from registry.tables import NAME, SHA
 from registry.tables import JsonDict as JsonDict
 from registry.tables import Table as Table
@@ -216,22 +217,3 @@ class Stage(Table):
     started: Mapped[datetime]
     finished: Mapped[datetime | None]
     detail: Mapped[JsonDict]
-
-
-class Arrival(Table):
-    """A task that waits to be learned; the dispatcher that claims these rows comes with the schedules."""
-
-    __tablename__ = "arrivals"
-    __table_args__ = (
-        UniqueConstraint("sequence", "position"),
-        CheckConstraint(
-            "state IN ('waiting', 'claimed', 'learned', 'failed', 'withdrawn')", name="state"
-        ),
-    )
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    sequence: Mapped[str] = mapped_column(NAME)
-    position: Mapped[int]
-    task: Mapped[str] = mapped_column(NAME)
-    state: Mapped[str] = mapped_column(String(16))
-    created: Mapped[datetime]

@@ -32,8 +32,10 @@ from registry.decisions import EventKind
 from registry.records import Json
 from registry.store import Registry
 
-KINDS: tuple[str, ...] = get_args(EventKind)
-"""What can be told: the kinds of the log's entries."""
+ARRIVAL_FAILED, ARRIVAL_STUCK, GATE_REFUSED = "arrival-failed", "arrival-stuck", "gate-refused"
+
+KINDS: tuple[str, ...] = (*get_args(EventKind), ARRIVAL_FAILED, ARRIVAL_STUCK, GATE_REFUSED)
+"""What can be told: the kinds of the log's entries, and what became of arrivals and of judgements."""
 
 SIGNATURE_HEADER = "X-Lori-Signature"
 DELIVERY_HEADER = "X-Lori-Delivery"
@@ -103,7 +105,7 @@ def add(
         BadInput: a name, URL, kind or secret that is none.
     """
     check_name("webhook", name)
-    _check_url(url)
+    check_url(url)
     for kind in kinds:
         if kind not in KINDS:
             raise BadInput(f"kind {kind!r}", f"one of {', '.join(KINDS)}")
@@ -307,7 +309,7 @@ def wait_after(attempts: int) -> timedelta:
     return min(FIRST_WAIT * doubled, LONGEST_WAIT)
 
 
-def _due(moment: datetime) -> Select[DeliveryRow]:
+def _due(moment: datetime) -> Select[tuple[DeliveryRow]]:
     return (
         _waiting()
         .where(DeliveryRow.next_attempt <= moment)
@@ -316,7 +318,7 @@ def _due(moment: datetime) -> Select[DeliveryRow]:
     )
 
 
-def _waiting() -> Select[DeliveryRow]:
+def _waiting() -> Select[tuple[DeliveryRow]]:
     return (
         select(DeliveryRow)
         .join(DeliveryRow.webhook)
@@ -325,7 +327,8 @@ def _waiting() -> Select[DeliveryRow]:
     )
 
 
-def _check_url(url: str) -> None:
+def check_url(url: str) -> None:
+    """Raise BadInput for what is no http or https URL."""
     remedy = "https://example.org/hooks/lori"
     if len(url) > 2048 or not url.isprintable() or " " in url:
         raise BadInput("the URL of a webhook", "at most 2048 printable characters", remedy)

@@ -6,11 +6,12 @@ what was deleted: `lori doctor` tells while there is time.
 
 from collections.abc import Mapping
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from lori_core.errors import CheckFailed
 from registry import applying, ledger, lineage, outbox
+from registry.arrival_models import ArrivalRow
 from registry.decision_models import ConfirmationRow, EventRow, PromotionRow
 from registry.decisions import Actor
 from registry.models import Adapter, Evaluation, Mask, Sequence, Version
@@ -107,7 +108,9 @@ def _moves(session: Session, owner: Sequence) -> list[tuple[str, int]]:
     ended = select(EventRow.promotion_id, EventRow.kind).where(
         EventRow.sequence_id == owner.id, EventRow.promotion_id.is_not(None)
     )
-    state = dict(session.execute(ended.order_by(EventRow.position)).all())
+    state = {
+        row.promotion_id: row.kind for row in session.execute(ended.order_by(EventRow.position))
+    }
     moved = select(PromotionRow).where(PromotionRow.sequence_id == owner.id)
     found = []
     for row in session.scalars(moved):
@@ -144,3 +147,12 @@ def _forget(registry: Registry, version: FiledVersion, actor: Actor, reason: str
             session.execute(delete(Mask).where(Mask.adapter_id == adapter.id))
             session.execute(delete(Adapter).where(Adapter.id == adapter.id))
         session.delete(certificate)
+        session.execute(  # the task may be submitted again: it is learned no more
+            update(ArrivalRow)
+            .where(
+                ArrivalRow.sequence == sequence,
+                ArrivalRow.version == number,
+                ArrivalRow.state == "learned",
+            )
+            .values(state="cancelled", version=None, reason=f"{sequence}/{number} was deleted")
+        )

@@ -18,19 +18,26 @@ from registry.decisions import Actor, Alias, Role
 
 Action = Literal[
     "read",
+    "submit", "cancel", "hold",
     "file", "adopt", "gate", "nominate", "confirm",
     "approve", "reject", "approve-waiver",
     "promote", "rollback", "waive", "retire",
     "freeze", "thaw",
     "accounts", "webhooks", "repair", "delete",
 ]  # fmt: skip
-"""`gate` records a report (anybody may compute one). `nominate` moves the alias `candidate`, `promote` the
-champion. `waive` asks for a waiver, `approve-waiver` puts it in force."""
+"""`submit` sends tasks and retries failed ones, `hold` holds and releases. `gate` records a report
+(anybody may compute one). `nominate` moves the alias `candidate`, `promote` the champion. `waive` asks
+for a waiver, `approve-waiver` puts it in force."""
 
 ROLES: tuple[Role, ...] = get_args(Role)
 ACTIONS: tuple[Action, ...] = get_args(Action)
 
-_TRAINER: frozenset[Action] = frozenset({"read", "file", "adopt", "gate", "nominate", "confirm"})
+_TRAINER: frozenset[Action] = frozenset(
+    {
+        *("read", "file", "adopt", "gate", "nominate", "confirm"),
+        *("submit", "cancel", "hold"),
+    }
+)
 
 MAY: Mapping[Role, frozenset[Action]] = {
     "viewer": frozenset({"read"}),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lori_core.errors import BadInput
+from registry.known_services import known_services
 
 REGISTRY_VARIABLE = "LORI_REGISTRY_URL"
 TRACKING_VARIABLE = "MLFLOW_TRACKING_URI"
@@ -35,14 +36,15 @@ class Settings:
     """MLflow's store or server."""
 
     artifact_root: Path | None
-    """Local folder for MLflow's artifacts; None lets an MLflow server decide."""
+    """Local folder for MLflow's artifacts; None lets an MLflow server that is not ours decide. Where
+    files lie must not depend on whether `lori up` ran while they were filed."""
 
     model_name: str = "lori-{sequence}"
     """Template of the registered model's name."""
 
 
 def find_settings(home: Path) -> Settings:
-    """Read the environment once.
+    """Read the environment once; what it leaves open, the services of a running `lori up` answer.
 
     Raises:
         BadInput: a URL of a kind we cannot use; an http one is for the desk alone
@@ -55,13 +57,16 @@ def find_settings(home: Path) -> Settings:
             "Run it where the registry is, or unset it to use the home folder.",
         )
     registry_url = os.environ.get(REGISTRY_VARIABLE) or sqlite_url(home / "registry.db")
-    tracking_uri = os.environ.get(TRACKING_VARIABLE) or sqlite_url(home / "mlflow.db")
+    known = known_services(home)
+    running = known.mlflow if known is not None and known.ready else None
+    tracking_uri = os.environ.get(TRACKING_VARIABLE) or running or sqlite_url(home / "mlflow.db")
+    ours = known is not None and known.mlflow_is_ours and tracking_uri == known.mlflow
     served = _scheme(TRACKING_VARIABLE, tracking_uri, ("sqlite", "postgresql", "http", "https"))
     return Settings(
         home=home,
         registry_url=_registry_url(registry_url),
         tracking_uri=tracking_uri,
-        artifact_root=None if served in {"http", "https"} else home / "mlartifacts",
+        artifact_root=home / "mlartifacts" if ours or served not in {"http", "https"} else None,
     )
 
 

@@ -162,9 +162,9 @@ def _told(registry: Registry, sequence: str, version: int) -> tuple[str, list[_T
         ]
 
 
-def _columns(owner: models.Sequence) -> Select[*tuple[Any, ...]]:
+def _columns(owner: models.Sequence) -> Select[tuple[Any, ...]]:
     return cast(
-        Select[*tuple[Any, ...]],
+        Select[tuple[Any, ...]],
         select(
             Version.number,
             Version.state,

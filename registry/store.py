@@ -1,6 +1,7 @@
 """The one door to the registry: everything is written and read through `Registry`."""
 
 from collections.abc import Callable, Iterable
+from functools import cache, partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -18,6 +19,8 @@ from registry.bare_base import file_base
 from registry.changes import refuse_changed_sequence, refuse_changed_task
 from registry.clock import now
 from registry.database import Database
+from registry.fence import Fence, Guard, holder_name
+from registry.fenced_stores import Allowed, FencedAliases, FencedArtifacts, FencedStockroom
 from registry.home import find_home, prepare_home
 from registry.inventory import Stockroom
 from registry.models import Evaluation, Sequence, Stage, Task
@@ -93,9 +96,26 @@ class Registry:
         """Use `open_registry`, which prepares what this takes."""
         self.settings = settings
         self._database = database
+        self._given = artifacts
         self._store = artifacts
         self._aliases = aliases
         self._stockroom: Stockroom | None = None
+
+    def fenced(self, fence: Fence) -> "Registry":
+        """The same stores for the run that holds an arrival (`registry.arrivals.Arrivals.take`).
+
+        Every write, to our own store or to MLflow, first asks whether it is still this run's turn, and
+        raises `FenceLost` where it is not. It shares the connections of this registry: close that one.
+        """
+        allowed = Guard(fence, self._database)
+        fenced = Registry(
+            self.settings,
+            self._database.guarded(allowed.in_transaction, holder_name(fence)),
+            FencedArtifacts(cache(partial(self._store_that_asks, allowed)), allowed),
+            FencedAliases(self.aliases, allowed),
+        )
+        fenced._stockroom = FencedStockroom(self.stockroom, allowed)
+        return fenced
 
     def __enter__(self) -> Self:
         """Use as `with open_registry(home) as registry`."""
@@ -419,11 +439,17 @@ class Registry:
 
     def _artifacts(self) -> ArtifactStore:
         if self._store is None:
-            switch_telemetry_off()
-            from registry.mlflow_artifacts import MlflowArtifacts  # seconds; only to file or fetch
-
-            self._store = MlflowArtifacts(self.settings)
+            self._store = self._store_that_asks(lambda: None)
         return self._store
+
+    def _store_that_asks(self, allowed: Allowed) -> ArtifactStore:
+        """The artifact store we were given, or MLflow, which asks before each of its many writes."""
+        if self._given is not None:
+            return self._given
+        switch_telemetry_off()
+        from registry.mlflow_artifacts import MlflowArtifacts  # seconds; only to file or fetch
+
+        return MlflowArtifacts(self.settings, allowed)
 
 
 def _forget_tasks_not_in(session: Session, row: Sequence, names: tuple[str, ...]) -> None:

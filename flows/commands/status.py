@@ -9,20 +9,22 @@ from flows.commands.options import as_json
 @click.argument("sequence", required=False)
 @as_json
 def status(sequence: str | None, json_: bool) -> None:
-    """Show how far each sequence is (or SEQUENCE alone): learned, running, to come, serving."""
+    """Show how far each sequence is (or SEQUENCE alone): learned, running, queued, serving."""
     from rich.table import Table
 
     from flows.decided import freeze_json, frozen_line, version_name
     from flows.desk import at_desk
+    from flows.queue_report import queue_lines, queue_table, refused_lines
     from flows.recorded import parse_sequence
     from flows.report import print_json, print_table
-    from flows.standing import standing
+    from flows.standing import known_sequences, standing
 
     wanted = None if sequence is None else parse_sequence(sequence)
     with at_desk() as here:
-        names = here.readers.sequences() if wanted is None else (wanted,)
+        names = known_sequences(here) if wanted is None else (wanted,)
         rows = [standing(here, name) for name in names]
-        frozen = [here.desk.frozen(name) for name in names]
+        declared = here.readers.sequences()
+        frozen = [here.desk.frozen(name) if name in declared else None for name in names]
         if json_:
             print_json(
                 [
@@ -44,7 +46,12 @@ def status(sequence: str | None, json_: bool) -> None:
                     served or "–",
                 )  # fmt: skip
         print_table(table)
+        queued = queue_table(rows)
+        if queued is not None:
+            print_table(queued)
         for row in rows:
+            for line in queue_lines(row):
+                click.echo(line)
             for task in row["tasks"]:
                 if task["stale"] is not None:
                     click.echo(f"{row['sequence']}/{task['version']} is stale: {task['stale']}")
@@ -54,3 +61,5 @@ def status(sequence: str | None, json_: bool) -> None:
         for freeze in frozen:
             if freeze is not None:
                 click.echo(frozen_line(freeze))
+        for line in refused_lines(here.queue):
+            click.echo(line)

@@ -5,13 +5,15 @@ A scored cell is kept in `HOME/cells/<key>.json` the moment it is known, and eve
 """
 
 import json
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from flows.cell_claims import POLL_SECONDS, Claims, side_by_side
 from flows.reporter import Reporter
 from flows.stages.bench import Assignment, Bench, assignment, bench, shared_adapter
 from flows.stages.certifying import VERSION
@@ -106,14 +108,25 @@ def evaluate_stage(spec: dict[str, Any], folder: Path, reporter: Reporter) -> Fa
     scoring = _scoring(spec)
     home = scoring.told.home
     wanted: dict[str, Facts] = {cell["key"]: cell for cell in spec["cells"]}
-    results: dict[str, Facts] = {}
-    for number, (key, cell) in enumerate(wanted.items()):
-        kept = _kept(home, key)
-        if kept is None:
-            kept = _scored(scoring, cell, f"{number + 1}/{len(wanted)}", reporter)
-            write_json(home / "cells" / f"{key}.json", kept)
-        results[key] = kept
-    return {"files": {}, "results": results}
+    numbers = {key: f"{number}/{len(wanted)}" for number, key in enumerate(wanted, start=1)}
+
+    def score(key: str, still: Callable[[], None]) -> None:
+        kept = _scored(scoring, wanted[key], numbers[key], reporter, still)
+        write_json(home / "cells" / f"{key}.json", kept)
+
+    def wait(missing: int) -> None:
+        reporter.progress(0, missing, f"waiting for {missing} cells that others score")
+        time.sleep(POLL_SECONDS)
+
+    side_by_side(
+        tuple(wanted),
+        scored=lambda key: _kept(home, key) is not None,
+        score=score,
+        claims=Claims(home / "cells") if spec.get("workers", 1) > 1 else None,
+        wait=None if spec.get("helper") else wait,
+    )
+    found = {key: _kept(home, key) for key in wanted}
+    return {"files": {}, "results": {key: kept for key, kept in found.items() if kept}}
 
 
 def _scoring(spec: dict[str, Any]) -> Scoring:
@@ -129,8 +142,10 @@ def _scoring(spec: dict[str, Any]) -> Scoring:
     )
 
 
-def _scored(scoring: Scoring, cell: Facts, number: str, reporter: Reporter) -> Facts:
-    """Score one cell and keep its predictions."""
+def _scored(
+    scoring: Scoring, cell: Facts, number: str, reporter: Reporter, still: Callable[[], None]
+) -> Facts:
+    """Score one cell and keep its predictions; `still` is called as long as it goes on."""
     work, told = scoring.work, scoring.told
     key = CellKey(
         row_version=cell["row_version"],
@@ -143,6 +158,7 @@ def _scored(scoring: Scoring, cell: Facts, number: str, reporter: Reporter) -> F
     text = f"cell {number}: {key.task}{under}, {place}, {key.read}"
 
     def tell(done: int, total: int) -> None:
+        still()
         reporter.progress(done, total, text)
 
     task = scoring.task(key.task)

@@ -18,6 +18,7 @@ from registry.decision_models import PolicyRow, ReportRow, UseRow
 from registry.decisions import GateReport, RuleResult
 from registry.gating.policy import policy_document
 from registry.models import Sequence
+from registry.outbox import GATE_REFUSED, enqueue
 from registry.records import Json
 from registry.store import Registry
 
@@ -54,11 +55,19 @@ def record(registry: Registry, report: GateReport, by: str) -> GateReport:
         )
         session.add(row)
         session.flush()
+        if not report.ok:
+            _tell(session, owner, judged, by)
         if used := [
             {"report_id": row.id, "digest": each} for each in sorted(set(report.tests.values()))
         ]:
             session.execute(insert(UseRow), used)
         return replace(judged, id=row.id, sha256=row.sha256, created=row.created)
+
+
+def _tell(session: Session, owner: Sequence, report: GateReport, by: str) -> None:
+    refusing = [rule.rule for rule in report.rules if not rule.ok]
+    told = {"sequence": report.sequence, "version": report.version, "rules": refusing, "by": by}
+    enqueue(session, owner, GATE_REFUSED, told)
 
 
 def _newest(session: Session, owner: Sequence, number: int) -> ReportRow | None:

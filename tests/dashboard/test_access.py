@@ -39,6 +39,13 @@ WRITES: dict[tuple[str, str], tuple[dict[str, object] | None, Action]] = {
         },
         "confirm",
     ),
+    ("POST", "/api/submissions"): ({"document": {"sequence": "a"}}, "submit"),
+    ("POST", "/api/arrivals/1/cancel"): (None, "cancel"),
+    ("POST", "/api/arrivals/1/retry"): (None, "submit"),
+    ("POST", "/api/arrivals/1/hold"): (None, "hold"),
+    ("POST", "/api/arrivals/1/release"): (None, "hold"),
+    ("POST", f"{S}/hold"): (WHY, "hold"),
+    ("POST", f"{S}/release"): (None, "hold"),
     ("POST", "/api/accounts"): ({"name": "ann", "role": "viewer"}, "accounts"),
     ("PUT", "/api/accounts/viewer/role"): ({"role": "viewer"}, "accounts"),
     ("POST", "/api/accounts/viewer/disable"): (None, "accounts"),
@@ -93,7 +100,8 @@ def test_nobody_without_a_live_token_writes(
 def test_with_accounts_nobody_reads_without_a_token(
     guarded: Browser, tokens: dict[Role, str]
 ) -> None:
-    for path in ("/api/sequences", S, f"{S}/log", "/api/promotions/pending", "/api/me"):
+    queue = ("/api/submissions", "/api/arrivals", "/api/queue/blocked", "/api/queue/held")
+    for path in ("/api/sequences", S, f"{S}/log", "/api/promotions/pending", "/api/me", *queue):
         assert guarded.get(path).status == 401
         assert guarded.get(path, tokens["viewer"]).status == 200
     assert guarded.get("/healthz").json["ok"] is True

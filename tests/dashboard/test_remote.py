@@ -20,11 +20,15 @@ from folder_artifacts import FolderArtifacts
 
 from lori_core.errors import BadInput, CheckFailed, NotFound
 from registry.accounts import TOKEN_VARIABLE, Accounts, TokenRefused, new_secret, owner
+from registry.arrival_records import NewTask
+from registry.arrivals import Arrivals
 from registry.clock import now
 from registry.decisions import Actor, Role
 from registry.desk import Desk
 from registry.desks import open_desk
+from registry.queueing import Queue
 from registry.remote import RemoteDesk
+from registry.remote_queue import RemoteQueue
 from registry.roles import ROLES
 from registry.settings import REGISTRY_VARIABLE
 from registry.store import Registry, open_registry
@@ -217,6 +221,47 @@ def test_freezes_waivers_retirement_and_confirmations_go_both_ways(
     told = at["trainer"].confirm("careful", 1, "t01", "inherited", "b" * 64, "gpu-1", now())
     assert told.matches
     assert at["viewer"].confirmations("careful") == (told,)
+
+
+def test_the_queue_from_afar_is_the_one_in_the_registry(
+    running: Running, accounts: dict[Role, str]
+) -> None:
+    here = Queue(running.registry, Actor(name="the-trainer", role="trainer", account=True))
+    with (
+        RemoteQueue(running.url, accounts["trainer"]) as there,
+        RemoteQueue(running.url, accounts["viewer"]) as looking,
+    ):
+        sent = there.submit({"sequence": "x"}, source="command", folder="/in", priority=2)
+        assert sent == here.submission(sent.id) == there.submission(sent.id)
+        assert (sent.source, sent.submitted_by) == ("api", "the-trainer")
+        assert there.submissions(1) == (sent,)
+        task = NewTask(
+            sequence="x",
+            task="one",
+            document={},
+            content="0" * 64,
+            data={"train": "a"},
+            queue="cpu",
+        )
+        Arrivals(running.registry).accept(sent.id, [task], {})
+        [arrival] = looking.arrivals("x", states=("waiting", "failed"), last=5)
+        assert arrival == here.arrival(arrival.id) == looking.arrival(arrival.id)
+        assert there.hold(arrival.id).held
+        assert not there.release(arrival.id).held
+        assert there.hold_sequence("x", "lunch") == here.held_sequences()[0]
+        assert looking.held_sequences() == here.held_sequences()
+        there.release_sequence("x")
+        assert there.cancel(arrival.id).state == "cancelled"
+        assert there.retry(arrival.id).state == "waiting"
+        assert looking.blocked() == {}
+        for ask in (lambda at: at.arrival(99), lambda at: at.retry(arrival.id)):
+            with pytest.raises(BadInput) as at_home:
+                ask(here)
+            with pytest.raises(BadInput) as afar:
+                ask(there)
+            assert str(afar.value) == str(at_home.value)
+        with pytest.raises(CheckFailed, match="to cancel takes"):
+            looking.cancel(arrival.id)
 
 
 def test_accounts_and_webhooks_are_kept_from_afar(at: dict[Role, RemoteDesk]) -> None:

@@ -5,13 +5,17 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.flows.tiny import rows, tiny_base, write_rows, write_sequence
+
+if TYPE_CHECKING:
+    from tests.flows.prefect_cases import PrefectPlace
 
 ROOT = Path(__file__).parents[2]
 TASKS = ("color", "size", "animal")
@@ -34,11 +38,16 @@ class Lab:
         return self.folder / "tiny.yaml"
 
     def lori(
-        self, *arguments: str | Path, timeout: float = 300, home: Path | None = None
+        self,
+        *arguments: str | Path,
+        timeout: float = 300,
+        home: Path | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
+        ours = {"LORI_HOME": str(home or self.home), "PYTHONPATH": str(ROOT)}
         return subprocess.run(
             [sys.executable, "-m", "flows.cli", *map(str, arguments)],
-            env={**os.environ, "LORI_HOME": str(home or self.home), "PYTHONPATH": str(ROOT)},
+            env={**os.environ, **ours, **(environment or {})},
             cwd=self.folder,
             capture_output=True,
             text=True,
@@ -130,3 +139,21 @@ def wait_until() -> Callable[[Callable[[], bool]], None]:
             time.sleep(0.02)
 
     return wait
+
+
+@pytest.fixture(scope="session")
+def prefect_place_once(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[PrefectPlace]":
+    """One Prefect server for pools, schedules and automations."""
+    from tests.flows.prefect_cases import a_prefect_place
+
+    with a_prefect_place(tmp_path_factory.mktemp("prefect")) as place:
+        yield place
+
+
+@pytest.fixture
+def prefect_place(
+    prefect_place_once: "PrefectPlace", monkeypatch: pytest.MonkeyPatch
+) -> "PrefectPlace":
+    """The same, with this process's home there."""
+    monkeypatch.setenv("LORI_HOME", str(prefect_place_once.crew.home))
+    return prefect_place_once

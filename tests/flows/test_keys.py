@@ -7,6 +7,7 @@ from lori_core.config import (
     AdapterConfig,
     BaseConfig,
     DataSource,
+    ResourcesConfig,
     SequenceConfig,
     TaskConfig,
     TrainingConfig,
@@ -49,10 +50,19 @@ def test_everything_that_decides_an_adapter_is_in_its_key(other: str) -> None:
 def test_what_decides_nothing_is_not_in_the_key() -> None:
     elsewhere = DataSource(path="/elsewhere/rows.jsonl")
     moved = with_task(
-        train=elsewhere, test=elsewhere, allow_leak=True, training=TrainingConfig(save_steps=7)
+        train=elsewhere,
+        test=elsewhere,
+        allow_leak=True,
+        training=TrainingConfig(save_steps=7, checkpoint_minutes=1.0),
+        resources=ResourcesConfig(gpus=2, processes=2, max_hours=1.0, evaluate_workers=3),
     )
     assert identity(moved) == identity()
     assert identity(replace(CONFIG, sequence="other", guards=("math",))) == identity()
+
+
+def test_the_key_of_a_plain_task_is_what_it_was_before_it_could_ask_for_resources() -> None:
+    """Or every sequence learned until then would be learned again."""
+    assert identity() == "064119e6a655482e530d5d42d0f803df1f0bbd88e22c55fed2bd9c3c748d63d4"
 
 
 def test_each_stage_has_a_key_of_its_own() -> None:

@@ -1,10 +1,11 @@
 import io
 import json
 import signal
+import time
 
 import pytest
 
-from flows.reporter import Leaving, Reporter
+from flows.reporter import Leaving, Reporter, Timer
 from lori_core.phase import Progress
 
 
@@ -32,6 +33,15 @@ def test_after_sigterm_training_is_left_only_once_its_checkpoint_is_written() ->
     with pytest.raises(Leaving) as left:
         reporter.training(step(4, saved=True))
     assert left.value.code == 143
+
+
+def test_a_timer_is_over_when_its_time_went_by_since_it_was_last_started() -> None:
+    timer = Timer(0.05)
+    assert not timer.over()
+    time.sleep(0.06)
+    assert timer.over()
+    timer.restart()
+    assert not timer.over()
 
 
 def test_other_stages_leave_at_their_next_report() -> None:

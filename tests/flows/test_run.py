@@ -312,6 +312,29 @@ def test_the_same_seed_gives_the_same_digests_elsewhere(learned_once: Lab, tmp_p
         assert here[0][digest] == there[0][digest]
 
 
+def test_a_stop_is_not_held_up_by_a_server_that_is_gone(
+    lab: Lab, wait_until: Callable[[Callable[[], bool], float], None]
+) -> None:
+    import os
+
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flows.cli", "run", str(lab.file)],
+        env={**os.environ, "LORI_HOME": str(lab.home), "PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+    wait_until(lambda: finished_stages(lab.home) >= 2, 180)
+    children = psutil.Process(process.pid).children(recursive=True)
+    for server in (child for child in children if "uvicorn" in child.cmdline()):
+        server.kill()
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)  # Prefect's client would ask for three minutes
+    assert process.returncode == 143, said
+    assert said.splitlines()[-1].startswith("Stopped. Kept: ")
+    assert psutil.wait_procs(children, timeout=5)[1] == []
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_everything_and_the_next_run_goes_on(
     lab: Lab,

@@ -8,6 +8,7 @@ from lori_core.config import (
     BaseConfig,
     DataSource,
     GateConfig,
+    ResourcesConfig,
     SequenceConfig,
     TaskConfig,
     TrainingConfig,
@@ -41,6 +42,24 @@ def test_a_plain_sequence_passes() -> None:
     validate_sequence(a_sequence(a_task("a"), a_task("b"), guards=("a",)))
 
 
+@pytest.mark.parametrize(
+    ("needs", "told"),
+    [
+        (ResourcesConfig(gpus=2), "tasks.math.resources.processes is 1 with gpus 2"),
+        (ResourcesConfig(gpus=1, processes=2), "tasks.math.resources.processes is 2 with gpus 1"),
+        (
+            ResourcesConfig(processes=5),
+            "tasks.math.resources.processes is 5 for micro-batches of 4",
+        ),
+        (ResourcesConfig(max_hours=0.0), "tasks.math.resources.max_hours is 0.0"),
+        (ResourcesConfig(gpus=-1), "tasks.math.resources.gpus is -1"),
+    ],
+)
+def test_resources_that_cannot_be_are_refused(needs: ResourcesConfig, told: str) -> None:
+    training = TrainingConfig(train_batch_size=8, gradient_accumulation_steps=2)
+    assert refusal(a_sequence(a_task(training=training, resources=needs))).startswith(told)
+
+
 # Bounds
 
 
@@ -63,7 +82,15 @@ def test_a_bound_admits_what_its_words_say(
 
 
 def test_every_bound_is_about_a_key_there_is() -> None:
-    kinds = (AdapterConfig, TrainingConfig, DataSource, TaskConfig, GateConfig, SequenceConfig)
+    kinds = (
+        AdapterConfig,
+        TrainingConfig,
+        DataSource,
+        TaskConfig,
+        ResourcesConfig,
+        GateConfig,
+        SequenceConfig,
+    )
     keys = {(kind.__name__, name) for kind in kinds for name in kind.__dataclass_fields__}
     assert set(BOUNDS) <= keys
 

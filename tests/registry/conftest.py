@@ -14,6 +14,7 @@ from folder_artifacts import FolderArtifacts
 from registry_examples import declare, version_record, write_files
 from servers import NotHere, PostgreSQL, postgresql
 
+from registry.arrivals import Arrivals
 from registry.home import HOME_VARIABLE
 from registry.settings import (
     REGISTRY_VARIABLE,
@@ -107,6 +108,13 @@ def database_kind(request: pytest.FixtureRequest) -> str:
     if request.param == "postgresql":
         request.getfixturevalue("url")
     return str(request.param)
+
+
+@pytest.fixture
+def arrivals(database_kind: str, home: Path) -> Iterator[Arrivals]:
+    """The queue of a fresh registry, on SQLite and on a PostgreSQL server."""
+    with open_registry(home) as registry:
+        yield Arrivals(registry)
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import psutil
 from sqlalchemy import create_engine, text
 
 
@@ -50,26 +51,38 @@ class PostgreSQL:
         time.sleep(down)
         _start(self.data)
 
+    def kill(self, down: float) -> None:
+        """kill -9 of the server itself; back after `down` seconds, once its processes are gone."""
+        postmaster = psutil.Process(int((self.data / "postmaster.pid").read_text().split()[0]))
+        family = [postmaster, *postmaster.children(recursive=True)]
+        postmaster.kill()
+        psutil.wait_procs(family, timeout=60)
+        time.sleep(down)
+        _start_patiently(self.data)
+
 
 @contextmanager
 def postgresql(folder: Path) -> Iterator[PostgreSQL]:
     """A server whose data and socket lie in `folder`. Raises NotHere where none starts."""
     folder.mkdir(parents=True, exist_ok=True)
     data = folder / "pg"
-    uri = ""
-    for attempt in range(1, 9):  # its start is given ten seconds, too few on a busy machine
-        try:
-            uri = _start(data)
-            break
-        except (OSError, RuntimeError, subprocess.SubprocessError) as reason:
-            if attempt == 8:
-                raise NotHere(f"the PostgreSQL server does not start here: {reason}") from reason
+    uri = _start_patiently(data)
     try:
         yield PostgreSQL(data, uri)
     finally:
         if (data / "postmaster.pid").is_file():
             postmaster = int((data / "postmaster.pid").read_text().split()[0])
             os.kill(postmaster, signal.SIGQUIT)  # nothing here is worth a checkpoint
+
+
+def _start_patiently(data: Path) -> str:
+    for attempt in range(1, 9):  # its start is given ten seconds, too few on a busy machine
+        try:
+            return _start(data)
+        except (OSError, RuntimeError, subprocess.SubprocessError) as reason:
+            if attempt == 8:
+                raise NotHere(f"the PostgreSQL server does not start here: {reason}") from reason
+    raise AssertionError
 
 
 def _start(data: Path) -> str:

@@ -157,11 +157,16 @@ def run(part: str, sizes: Sizes, log: Path) -> None:
             0o755
         )  # another user reads it: PostgreSQL's, and the one who may not write
         measured = deed(Path(folder), sizes)
-    seconds = time.monotonic() - started
+    log_part(part, size, time.monotonic() - started, measured, log)
+
+
+def log_part(part: str, size: str, seconds: float, measured: str, log: Path) -> None:
+    """Log that a part passed at a size on this commit."""
     if not log.exists():  # docs/soak.md is there, with its explanation; another log begins here
         log.write_text(HEADING, "utf-8")
     with log.open("a", encoding="utf-8") as file:
-        file.write(f"{begun} {datetime.now(UTC):%Y-%m-%d} | {seconds:.0f} | {measured} |\n")
+        today = f"{datetime.now(UTC):%Y-%m-%d}"
+        file.write(f"| {part} | {size} | {_commit()} | {today} | {seconds:.0f} | {measured} |\n")
     sys.stdout.write(f"{part}: {measured} ({seconds:.0f} s)\n")
 
 

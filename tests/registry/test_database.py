@@ -17,7 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from lori_core.errors import BadInput, Unavailable
 from registry.database import HEAD, MIGRATIONS, Database
-from registry.models import Arrival, Mask, Table
+from registry.models import Mask, Stage, Table
 from registry.store import Registry, open_registry
 
 ROOT = Path(__file__).parents[2]
@@ -65,19 +65,31 @@ def test_a_time_comes_back_aware_whatever_zone_it_was_given_in(tmp_path: Path) -
     made = database(tmp_path / "registry.db")
     east = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=timezone(timedelta(hours=5)))
     with made.writing() as session:
-        session.add(Arrival(sequence="s", position=1, task="t", state="waiting", created=east))
+        session.add(_attempt(1, "running", east))
     with made.reading() as session:
-        found = session.query(Arrival).one().created
+        found = session.query(Stage).one().started
     assert found == east
     assert found.tzinfo is UTC
+
+
+def _attempt(attempt: int, state: str, started: datetime) -> Stage:
+    return Stage(
+        key="k",
+        stage="train",
+        sequence="s",
+        attempt=attempt,
+        state=state,
+        started=started,
+        detail={},
+    )
 
 
 def _write_one_good_and_one_bad(made: Database) -> None:
     when = datetime(2026, 1, 1, tzinfo=UTC)
     with made.writing() as session:
-        session.add(Arrival(sequence="s", position=1, task="t", state="waiting", created=when))
+        session.add(_attempt(1, "running", when))
         session.flush()
-        session.add(Arrival(sequence="s", position=2, task="t", state="dancing", created=when))
+        session.add(_attempt(2, "dancing", when))
 
 
 def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
@@ -85,7 +97,7 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(IntegrityError):
         _write_one_good_and_one_bad(made)
     with made.reading() as session:
-        assert session.query(Arrival).count() == 0
+        assert session.query(Stage).count() == 0
 
 
 def test_a_store_of_a_newer_schema_is_refused_and_left_alone(home: Path) -> None:

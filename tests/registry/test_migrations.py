@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from arrival_cases import running
 from folder_artifacts import FolderArtifacts
 from registry_examples import cell, declare, version_record
 from sqlalchemy import inspect, text
@@ -12,6 +13,7 @@ from sqlalchemy.exc import DatabaseError
 
 from lori_core.digests import sha256_bytes
 from registry.accounts import Accounts, actor_of, new_secret
+from registry.arrivals import Arrivals
 from registry.database import HEAD, MIGRATIONS, Database
 from registry.decision_models import (
     IMMUTABLE,
@@ -260,3 +262,74 @@ def test_uses_of_test_sets_that_were_decided_on_before_are_counted_after_the_upg
         assert times_used(new, {"math": "m", "code": "c", "other": "o"}) == {
             "math": 3, "code": 2, "other": 1,
         }  # fmt: skip
+
+
+@pytest.mark.parametrize("released", ["0001", "0002", "0003"])
+def test_a_store_of_every_released_schema_learns_in_turn_after_the_upgrade_with_its_data_kept(
+    database_kind: str, home: Path, files: Path, folder: FolderArtifacts, released: str
+) -> None:
+    home.mkdir()
+    settings = find_settings(home)
+    database = Database(settings.registry_url)
+    at_revision(database, released)
+    with Registry(settings, database, folder) as old:
+        declare(old)
+        old.record_cell(cell(0, "safety", 0.1))
+        old.file_version(version_record(1), files)
+        before = (old.tasks("assistant"), old.cells("assistant"), old.versions("assistant"))
+        with old._database.writing() as session:  # no release ever wrote one: what if somebody did
+            session.execute(
+                text(
+                    "INSERT INTO arrivals (sequence, position, task, state, created)"
+                    " VALUES ('assistant', 2, 'math', 'waiting', :then)"
+                ),
+                {"then": WHEN if database_kind == "postgresql" else str(WHEN)[:19]},
+            )
+    with open_registry(home, artifacts=folder) as new:
+        assert revision_of(new._database) == HEAD
+        assert (new.tasks("assistant"), new.cells("assistant"), new.versions("assistant")) == before
+        arrivals = Arrivals(new)
+        assert arrivals.arrivals() == ()
+        held = running(arrivals, "math")
+        new.fenced(held).record_cell(cell(1, "safety", 0.9))
+        arrivals.learned(held, 2)
+        assert len(new.cells("assistant")) == 2
+        for table in ("submissions", "arrivals"):
+            with new._database.reading() as session:
+                assert session.scalar(text(f"SELECT count(*) FROM {table}")) == 1
+    database.close()
+
+
+def test_the_newest_schema_is_undone_to_the_one_before(database_kind: str, home: Path) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    home.mkdir()
+    database = Database(find_settings(home).registry_url)
+    at_revision(database, "0003")
+    before = shape(database)
+    at_revision(database, "0004")
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with database._writer.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0003")
+    assert shape(database) == before
+    database.close()
+
+
+def shape(database: Database) -> dict[str, object]:
+    """Every table with its columns, indexes and constraints."""
+    seen = inspect(database.engine)
+    return {
+        table: (
+            [
+                (each["name"], str(each["type"]), each["nullable"])
+                for each in seen.get_columns(table)
+            ],
+            sorted(str(each) for each in seen.get_indexes(table)),
+            sorted(str(each) for each in seen.get_check_constraints(table)),
+            sorted(str(each) for each in seen.get_unique_constraints(table)),
+        )
+        for table in seen.get_table_names()
+    }

@@ -5,13 +5,16 @@ import threading
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
+from decision_cases import ADA
 from sqlalchemy import select
 
 from lori_core.errors import BadInput, NotFound
 from registry import outbox
 from registry.decision_models import WebhookRow
+from registry.desk import Desk
 from registry.lineage import known_sequence
 from registry.store import Registry
 
@@ -264,3 +267,30 @@ def test_over_http_nobody_there_is_told_as_such(registry: Registry) -> None:
     (sent,) = outbox.deliver(registry, NOW)
     assert sent.delivered is None
     assert "refused" in str(sent.last_error)
+
+
+def test_every_kind_that_can_be_told_can_be_asked_for(registry: Registry) -> None:
+    kinds = ["arrival-failed", "arrival-stuck", "gate-refused", "applied", "drift"]
+    assert outbox.add(registry, "all", URL, kinds=kinds).webhook.kinds == tuple(kinds)
+    with pytest.raises(BadInput, match="kind 'arrival-lost': expected one of"):
+        outbox.add(registry, "all", URL, kinds=["arrival-lost"])
+
+
+def test_a_version_that_its_gate_refuses_is_told_of_once_with_the_rules_that_refuse_it(
+    four: Registry, home: Path
+) -> None:
+    outbox.add(four, "us", URL, kinds=["gate-refused"])
+    assert Desk(four, ADA).gate("assistant", 1).ok
+    assert outbox.undelivered(four) == ()
+    (home / "cells" / "assistant-t02-1.jsonl").unlink()
+    refused = Desk(four, ADA).gate("assistant", 2)
+    Desk(four, ADA).gate("assistant", 2)
+    receiver = Receiver(200)
+    outbox.deliver(four, NOW, receiver)
+    (body,) = [json.loads(body) for _, body, _ in receiver.got]
+    assert body["data"] == {
+        "sequence": "assistant",
+        "version": 2,
+        "rules": [rule.rule for rule in refused.rules if not rule.ok],
+        "by": "ada",
+    }

@@ -1,0 +1,309 @@
+"""The dispatcher: looks every few seconds at what came, what is over, and whose turn it is.
+
+Any number of them may run at once, one beside each worker: the registry decides each step in one
+transaction, and Prefect makes one flow run of one key. A store or server that is away is logged and
+asked again at the next look.
+"""
+
+import fcntl
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+from prefect.states import Crashed
+
+from flows.announcing import announce, folder_resource
+from flows.arriving import prepare
+from flows.habits import Habits
+from flows.pools import POOL, apply
+from flows.prefect_api import prefect_api
+from flows.queues import CPU_QUEUE
+from flows.second_fence import empty
+from flows.submitted_file import file_document
+from flows.watching import Drops, move_away
+from lori_core.errors import BadInput, Unavailable
+from registry.arrival_records import OUT, Arrival, Submission, Watch
+from registry.arrivals import Arrivals
+from registry.home import writable
+from registry.store import Registry, open_registry
+from registry.submissions import Submissions
+
+RETRIES = 1
+"""Of one request, which takes seconds: the next look is a retry too."""
+
+LEARN = "learn-arrival"
+STUMBLED = "a fault of ours while it was read; the worker's log has the traceback"
+
+CLUSTER_PATIENCE = timedelta(minutes=30)
+"""How long a run may take to begin where a cluster has to find a machine and fetch an image."""
+
+DEPLOYMENT = f"{LEARN}/default"
+
+_PAGE = 100
+log = logging.getLogger("lori.dispatcher")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tick:
+    """What one look did: numbers of submissions and arrivals."""
+
+    prepared: tuple[int, ...]
+    """Submissions that were accepted or refused."""
+
+    expired: tuple[int, ...]
+    """Arrivals whose lease was over."""
+
+    lost: tuple[int, ...]
+    """Arrivals whose flow run ended without a word."""
+
+    sent: tuple[int, ...]
+    """Arrivals whose flow run was made."""
+
+
+class Dispatcher:
+    """One dispatcher on one home."""
+
+    def __init__(self, registry: Registry, home: Path, habits: Habits) -> None:
+        """Nothing is asked yet."""
+        self._registry, self._home, self._habits = registry, home, habits
+        self._arrivals, self._submissions = Arrivals(registry), Submissions(registry)
+        self._drops = Drops()
+
+    def tick(self, prefect: SyncPrefectClient) -> Tick:
+        """One look.
+
+        Raises:
+            Unavailable: our store is away.
+        """
+        return Tick(
+            prepared=self._prepare(),
+            expired=tuple(each.id for each in self._arrivals.expire()),
+            lost=tuple(self._reconcile(prefect)),
+            sent=tuple(self._send(prefect)),
+        )
+
+    # What came
+
+    def _prepare(self) -> tuple[int, ...]:
+        """Take dropped files and prepare what was received, unless another dispatcher is at it."""
+        with _alone(self._home / "runs" / "prepare.lock") as alone:
+            if not alone:
+                return ()
+            dropped = list(self._drops.at_rest(self._submissions.watches()))
+            taken = [self._take_drop(watch, path) for watch, path in dropped]
+            sent = [self._settle(each) for each in self._submissions.received()]
+            return tuple(each.id for each in (*taken, *sent) if each is not None)
+
+    def _take_drop(self, watch: Watch, path: Path) -> Submission | None:
+        """Submit one dropped file and move it to where it shows what became of it."""
+        try:
+            submission = self._submissions.receive(
+                file_document(path),
+                source="folder",
+                folder=watch.folder,
+                priority=watch.priority,
+                submitted_by=watch.submitted_by,
+            )
+        except Unavailable:
+            raise
+        except BadInput as refusal:  # no text, or none that is kept: nothing was received
+            self._move(path, str(refusal))
+            return None
+        told = {"path": str(path), "submission": submission.id}
+        announce("lori.file.dropped", folder_resource(watch.folder), told)
+        settled = self._settle(submission)
+        self._move(path, settled.reason if settled.state == "refused" else None)
+        return settled
+
+    def _move(self, path: Path, refusal: str | None) -> None:
+        try:
+            move_away(path, refusal)
+        except OSError as error:  # a folder we may not write: then it is taken once, where it lies
+            self._drops.leave(path)
+            log.warning("%s stays where it is: %s", path, error.strerror)
+
+    def _settle(self, submission: Submission) -> Submission:
+        """Prepare a submission; one that we stumble over must not stop all others."""
+        try:
+            return prepare(self._registry, self._home, submission)
+        except Unavailable:
+            raise
+        except Exception:
+            log.exception("submission %s", submission.id)
+            return self._submissions.refuse(submission.id, STUMBLED)
+
+    # What is over
+
+    def _reconcile(self, prefect: SyncPrefectClient) -> Iterator[int]:
+        """Take the turn from arrivals whose flow run is over, or will never begin."""
+        out = [each for each in self._arrivals.arrivals(states=OUT) if each.flow_run_id]
+        runs = _runs(prefect, [UUID(each.flow_run_id) for each in out if each.flow_run_id])
+        for arrival in out:
+            assert arrival.flow_run_id is not None
+            run = runs.get(UUID(arrival.flow_run_id))
+            ours = run is None or run.work_pool_name == POOL
+            why = _why_over(arrival, run, self._habits.patience if ours else CLUSTER_PATIENCE)
+            if why is None:
+                continue
+            if run is not None and run.state is not None and not run.state.is_final():
+                prefect.set_flow_run_state(run.id, Crashed(message=why), force=True)
+            self._arrivals.lost(arrival.id, arrival.token, why)
+            yield arrival.id
+
+    # Whose turn it is
+
+    def _send(self, prefect: SyncPrefectClient) -> Iterator[int]:
+        """Give out what may go, and make its flow runs."""
+        given = self._arrivals.dispatch()
+        if not given:
+            return
+        for arrival in given:
+            empty(prefect, arrival.sequence)
+            run = prefect.create_flow_run_from_deployment(
+                _deployment(prefect, arrival.queue),
+                name=f"{arrival.sequence}-{arrival.task}-{arrival.id}.{arrival.token}",
+                parameters={"arrival": arrival.id, "token": arrival.token},
+                idempotency_key=f"lori-{arrival.id}-{arrival.token}",
+                work_queue_name=arrival.queue,
+                tags=["lori", f"lori-{arrival.sequence}"],
+            )
+            self._arrivals.note_flow_run(arrival.id, arrival.token, str(run.id))
+            yield arrival.id
+
+
+class Calls:
+    """What other threads ask of a dispatcher."""
+
+    def __init__(self) -> None:
+        """Nothing was asked yet."""
+        self.leaving = False
+        self._called = threading.Event()
+
+    def leave(self) -> None:
+        """End it, within one look."""
+        self.leaving = True
+        self._called.set()
+
+    def look(self) -> None:
+        """Look now: something came or is over."""
+        self._called.set()
+
+    def wait(self, seconds: float) -> None:
+        """Until it is called, or for so long."""
+        self._called.wait(seconds)
+        self._called.clear()
+
+
+def run_dispatcher(
+    home: Path,
+    calls: Calls,
+    *,
+    queues: tuple[str, ...],
+    habits: Habits,
+    sent: Callable[[], object],
+) -> None:
+    """Look every few seconds until told to leave. Whatever is away is logged and asked again.
+
+    Args:
+        home: whose registry.
+        calls: what other threads ask of it.
+        queues: that this worker serves; they are made on Prefect's server.
+        habits: how it works.
+        sent: called after each look that sent something to Prefect.
+    """
+    with (
+        temporary_settings(updates={PREFECT_CLIENT_MAX_RETRIES: RETRIES}),
+        open_registry(home) as registry,
+    ):
+        dispatcher = Dispatcher(registry, home, habits)
+        while not calls.leaving:
+            try:
+                with prefect_api() as prefect:
+                    apply(prefect, queues=queues, learn_arrival=habits.learn_arrival)
+                    while not calls.leaving:
+                        tick = dispatcher.tick(prefect)
+                        _log_tick(tick)
+                        if tick.sent:
+                            sent()
+                        calls.wait(habits.look)
+            except (Unavailable, ObjectNotFound) as away:  # or somebody deleted what we applied
+                log.warning("%s", " ".join(str(away).split()))
+                calls.wait(habits.look)
+
+
+def _deployment(prefect: SyncPrefectClient, queue: str) -> UUID:
+    """What runs arrivals of a queue: a cluster's deployment where `lori pool` made one."""
+    if queue != CPU_QUEUE:
+        with suppress(ObjectNotFound):
+            return prefect.read_deployment_by_name(f"{LEARN}/{queue}").id
+    return prefect.read_deployment_by_name(DEPLOYMENT).id
+
+
+def _log_tick(tick: Tick) -> None:
+    done = {
+        "prepared": tick.prepared,
+        "expired": tick.expired,
+        "lost": tick.lost,
+        "sent": tick.sent,
+    }
+    told = "; ".join(f"{verb} {', '.join(map(str, what))}" for verb, what in done.items() if what)
+    if told:
+        log.info("%s", told)
+
+
+def _runs(prefect: SyncPrefectClient, wanted: list[UUID]) -> dict[UUID, FlowRun]:
+    """Those of the flow runs that Prefect knows."""
+    found: list[FlowRun] = []
+    for start in range(0, len(wanted), _PAGE):
+        these = FlowRunFilter(id=FlowRunFilterId(any_=wanted[start : start + _PAGE]))
+        found += prefect.read_flow_runs(
+            flow_run_filter=these, sort=FlowRunSort.ID_DESC, limit=_PAGE
+        )
+    return {run.id: run for run in found}
+
+
+def _why_over(arrival: Arrival, run: FlowRun | None, patience: timedelta) -> str | None:
+    """Why the flow run of an arrival that is out will say nothing any more; None where it may."""
+    if run is None or run.state is None:
+        return "Prefect does not know its flow run any more"
+    state = run.state
+    if state.is_final():
+        told = f": {state.message}" if state.message else ""
+        return f"its flow run ended as {state.name}{told}"
+    begun = state.type in (StateType.PENDING, StateType.RUNNING)
+    if begun and arrival.state == "dispatched" and _age(state) > patience:
+        return f"its flow run is {state.name} and took nothing up within {patience.seconds} s"
+    return None
+
+
+def _age(state: State) -> timedelta:
+    return datetime.now(UTC) - state.timestamp
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[bool]:
+    """Whether no other process holds a lock, which is held until the block is left."""
+    with writable(lock.parent):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(handle)

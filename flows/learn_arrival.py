@@ -1,0 +1,96 @@
+"""The flow that learns one arrival: what the dispatcher starts on a worker.
+
+Everything `lori run` does for one task, on what the sequence is now: the same corridor, the same
+stages under the same keys, so that the bits are those of a run by hand.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from types import TracebackType
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+
+from flows.arrival_plan import plan_of
+from flows.deciding import judge, promote_as_allowed
+from flows.learn_task import learn_task
+from flows.prior_run import RunRecord, only_attempt
+from flows.running import Running, as_running
+from flows.session import declare, inspect_base
+from flows.stage_process import StageProcess
+from flows.working import Work, work_on
+from registry.desks import acting, opened
+from registry.roles import allow
+
+LEAVE_SECONDS = 7.0
+"""What the training child gets to write its checkpoint; its worker waits ten for all of the run."""
+
+
+@flow(name="learn-arrival", validate_parameters=False)
+def learn_arrival(arrival: int, token: int) -> State[Any]:
+    """Learn an arrival if it is this token's turn; how it ended is in its row, and here."""
+    return work_on(arrival, token, learn_one)
+
+
+def learn_one(work: Work) -> int:
+    """Learn the arrival's task on what its sequence is now. Returns the version it became."""
+    sequence, task = work.arrival.sequence, work.arrival.task
+    with only_attempt(work.home, sequence, work.ours) as record:
+        filed = _filed(work)
+        if filed is None:
+            with _running(work, record):
+                return learn_task(sequence, task)
+        _decide(work, filed)
+        return filed
+
+
+def _filed(work: Work) -> int | None:
+    """The version that an attempt before this one filed, if it came so far."""
+    if work.registry.find_sequence(work.arrival.sequence) is None:
+        return None
+    versions = work.registry.versions(work.arrival.sequence)
+    done = [each for each in versions if each.state == "registered"]
+    return next((each.version for each in done if each.task == work.arrival.task), None)
+
+
+def _decide(work: Work, version: int) -> None:
+    """Judge a filed version and promote it as far as its sequence allows."""
+    plan = plan_of(work.registry, work.home, work.arrival)  # refuses another task of its name
+    desk = opened(work.registry, acting(work.registry)).desk
+    verdict = judge(desk, plan.name, version)
+    for line in promote_as_allowed(desk, plan.name, version, verdict, plan.config.promotion):
+        work.telling.say(f"  {line}")
+
+
+@contextmanager
+def _running(work: Work, record: RunRecord) -> Iterator[None]:
+    """Open what the corridor needs; all that it starts is ended when the block is left."""
+    home, registry = work.home, work.registry
+    plan = plan_of(registry, home, work.arrival)
+    who = acting(registry)
+    allow(who, "file")
+    position = [task.name for task in plan.config.tasks].index(work.arrival.task) + 1
+    with ExitStack() as stack:
+        stages = stack.enter_context(StageProcess(home, plan.name, record.add))
+        stack.push(partial(_leave, stages))
+        stages.start(plan.config.tasks[position - 1].resources)
+        base = inspect_base(plan, home, [position], stages)
+        declare(registry, plan, base)
+        desk = opened(registry, who).desk
+        narrator = stack.enter_context(work.telling)
+        run = Running(home, plan, base, registry, desk, stages, narrator)
+        stack.enter_context(as_running(run))
+        yield
+
+
+def _leave(
+    stages: StageProcess,
+    kind: type[BaseException] | None,
+    error: BaseException | None,
+    trace: TracebackType | None,
+) -> None:
+    """A run that is told to leave has less time than one by hand."""
+    if kind is not None:
+        stages.stop(grace=LEAVE_SECONDS)

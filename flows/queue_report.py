@@ -1,0 +1,105 @@
+"""The queue for people: a table of what runs, waits and was, and lines for what holds it up."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from flows.queue_standing import Progress, QueueItem
+from flows.standing import Standing
+from flows.times import shown
+from registry.clock import now
+from registry.desks import QueueBook
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+REFUSED = 20
+"""Submissions looked at for those that were refused of late."""
+
+RECENTLY = timedelta(days=1)
+
+
+def queue_table(rows: Sequence[Standing]) -> "Table | None":
+    """What was, runs and waits, of every sequence; None where nothing ever came."""
+    from rich.table import Table
+
+    table = Table(
+        "arrival", "sequence", "task", "state", "priority", "progress", "submitted", "done"
+    )
+    for row in rows:
+        queue = row["queue"]
+        for item in (*queue["history"], *queue["items"]):
+            table.add_row(
+                str(item["arrival"]),
+                row["sequence"],
+                item["task"],
+                "held" if item["held"] else item["state"],
+                str(item["priority"]),
+                progress_text(item),
+                _moment(item["submitted"]),
+                done_text(item),
+            )
+    return table if table.row_count else None
+
+
+def progress_text(item: QueueItem) -> str:
+    """`train 40/120, about 3 min left`; or what keeps it waiting; or what it became."""
+    if item["state"] == "learned":
+        return f"version {item['version']}"
+    if item["progress"] is not None:
+        return stage_text(item["progress"])
+    if item["state"] == "waiting" and item["not_before"] is not None:
+        return f"attempt {item['attempt']} ended; again from {_moment(item['not_before'])}"
+    return "–"
+
+
+def stage_text(progress: Progress) -> str:
+    """How far a stage is."""
+    if not progress["total"]:
+        return progress["stage"]
+    told = f"{progress['stage']} {progress['done']}/{progress['total']}"
+    left = progress["seconds_left"]
+    return told if left is None else f"{told}, about {span_text(left)} left"
+
+
+def done_text(item: QueueItem) -> str:
+    """When it was over, or when that is expected."""
+    if item["finished"] is not None:
+        return _moment(item["finished"])
+    return "–" if item["expected"] is None else f"about {_moment(item['expected'])}"
+
+
+def queue_lines(row: Standing) -> Iterator[str]:
+    """What holds a sequence up, and why an arrival is where it is."""
+    queue, name = row["queue"], row["sequence"]
+    if (held := queue["held"]) is not None:
+        yield f"{name} is held by {held['by']}: {held['reason']}. `lori release {name}` lets it go on."
+    for item in queue["items"]:
+        number = item["arrival"]
+        if item["state"] == "failed":
+            yield (
+                f"{name} waits: arrival {number} ({item['task']}) failed: {item['reason']} "
+                f"`lori retry {number}`, or `lori cancel {number}` to go on without it."
+            )
+        elif item["reason"] is not None and (item["held"] or item["not_before"] is not None):
+            yield f"arrival {number} ({item['task']}): {item['reason']}"
+
+
+def refused_lines(queue: QueueBook) -> Iterator[str]:
+    """Submissions that were refused of late, which whoever scheduled or dropped them did not see."""
+    for sent in queue.submissions(REFUSED):
+        if sent.state == "refused" and sent.created > now() - RECENTLY:
+            yield f"submission {sent.id} ({sent.source}) was refused: {sent.reason}"
+
+
+def span_text(seconds: float) -> str:
+    """`40 s`, `3 min`, `2.5 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def _moment(text: str) -> str:
+    return shown(datetime.fromisoformat(text))

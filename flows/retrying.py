@@ -1,0 +1,115 @@
+"""What may pass is tried again, what will not is not: a sentence for each way a run can end badly.
+
+Servers that are away come back: tried until they have. A killed process may have been an accident:
+tried again, a few times. Rows that are wrong stay wrong, and a task that ran out of memory would do so
+again: failed at once, with what can be done.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import httpx
+from prefect.exceptions import PrefectHTTPStatusError
+
+from flows.stage_protocol import StageCrashed
+from lori_core.errors import LoriError, Unavailable
+from registry.turns import MOST_ATTEMPTS
+
+OUT_OF_MEMORY = (
+    "out of memory. Raise training.gradient_accumulation_steps, or lower training.max_length or "
+    "training.train_batch_size, or give it a host with more; then submit it so, or `lori retry`"
+)
+
+_SAID = re.compile(r"MemoryError|OutOfMemoryError|can't allocate memory|CUDA out of memory")
+_KILLED = re.compile(r"was killed|was ended by signal")
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What to do about a run that ended badly."""
+
+    kind: Literal["away", "again", "failed"]
+
+    reason: str
+    """In one line."""
+
+
+def trouble_of(error: BaseException, attempt: int, oom_kills: int) -> Trouble:
+    """Judge an error that ended a run.
+
+    Args:
+        error: that ended it.
+        attempt: which one it was.
+        oom_kills: how many processes of this control group the kernel ended for memory meanwhile.
+    """
+    told = _line(error)
+    if isinstance(error, Unavailable) or _server_away(error):
+        return Trouble("away", told)
+    if isinstance(error, MemoryError) or _SAID.search(told) or _said_by_child(error):
+        return Trouble("failed", OUT_OF_MEMORY)
+    if isinstance(error, StageCrashed) and _KILLED.search(error.account):
+        if oom_kills:
+            return Trouble("failed", OUT_OF_MEMORY)
+        if attempt >= MOST_ATTEMPTS:
+            return Trouble("failed", f"{told}; {attempt} attempts ended so or without a word")
+        return Trouble("again", told)
+    return Trouble("failed", told)
+
+
+def oom_kills() -> int:
+    """How often the kernel ended a process of our control group because memory ran out; 0 unknown."""
+    for place in _events():
+        try:
+            lines = place.read_text(encoding="ascii").splitlines()
+        except OSError:
+            continue
+        for line in lines:
+            name, _, count = line.partition(" ")
+            if name == "oom_kill":
+                return int(count)
+    return 0
+
+
+def _events() -> list[Path]:
+    """Where the kernel counts: version 2 of control groups, then version 1."""
+    root = Path("/sys/fs/cgroup")
+    try:
+        own = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+    found = []
+    for line in own:
+        _, controllers, path = line.split(":", 2)
+        inside = path.lstrip("/")
+        if controllers == "":
+            found += [root / inside / "memory.events", root / "memory.events"]
+        elif "memory" in controllers.split(","):
+            memory = root / "memory"
+            found += [memory / inside / "memory.oom_control", memory / "memory.oom_control"]
+    return found
+
+
+def _server_away(error: BaseException) -> bool:
+    if isinstance(error, PrefectHTTPStatusError):
+        return error.response.status_code >= 500
+    return isinstance(error, httpx.TransportError)
+
+
+def _said_by_child(error: BaseException) -> bool:
+    return isinstance(error, StageCrashed) and _SAID.search(error.account) is not None
+
+
+def _line(error: BaseException) -> str:
+    if isinstance(error, StageCrashed):
+        return f"{error.stage}: {_line_of(error.account)} (log: {error.log})"
+    if isinstance(error, LoriError):
+        return " ".join(str(error).split())
+    return " ".join(f"{type(error).__name__}: {error}".split())[:500]
+
+
+def _line_of(account: str) -> str:
+    """The last line of a traceback, which names the error."""
+    lines = [line.strip() for line in account.splitlines() if line.strip()]
+    return lines[-1] if lines else "no account"

@@ -1,0 +1,182 @@
+"""Questions to an MLflow server that someone else runs, before anything is filed there.
+
+Import this only through `flows.connect`, which switches telemetry off first.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import mlflow
+from mlflow.exceptions import MlflowException
+from mlflow.utils.credentials import get_default_host_creds
+from mlflow.utils.rest_utils import http_request
+from requests import Response
+
+from registry.clock import now
+from registry.probing import PROBE, Answer, Question, clock_answer, numbers
+from registry.settings import TRACKING_VARIABLE, without_password
+
+OLDEST = (3, 0, 1)
+"""The oldest server that all our calls were made of; 3.0.1 and 3.1.4 answer them as 3.17.2 does."""
+
+SECONDS = 15
+_API = "/api/2.0/mlflow"
+
+
+def _answer(question: Question, ok: bool, detail: str, remedy: str = "") -> Answer:
+    return Answer(server="mlflow", question=question, ok=ok, detail=detail, remedy=remedy)
+
+
+class MlflowProbe:
+    """One server, asked for what it is (`look`), then for what we may do (`rights`)."""
+
+    def __init__(self, uri: str) -> None:
+        """Nothing is asked yet."""
+        self.uri = uri
+
+    def look(self) -> Iterator[Answer]:
+        """Where it is, whether it lets us in, its version and clock; ends at the first that fails.
+
+        Only GET requests are made: nothing is created.
+        """
+        before = now()
+        try:
+            said = self._ask("GET", "/version")
+        except MlflowException as error:
+            reason = " ".join(str(error).replace(self.uri, without_password(self.uri)).split())
+            remedy = f"Check {TRACKING_VARIABLE}, and that the server runs."
+            yield _answer("address", False, f"does not answer ({reason[:200]})", remedy)
+            return
+        after = now()
+        if said.status_code == 401:
+            yield _answer("address", True, without_password(self.uri))
+            remedy = (
+                "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD to an account of it."
+            )
+            yield _answer("access", False, "it refuses our name and password (401)", remedy)
+            return
+        if said.status_code == 403:
+            yield _answer("address", True, without_password(self.uri))
+            remedy = "Where it says `Invalid Host header`, its --allowed-hosts lacks this name (and port)."
+            yield _answer("access", False, f"it refuses us (403: {_words(said)})", remedy)
+            return
+        theirs = numbers(said.text) if said.status_code == 200 else None
+        if theirs is None:
+            remedy = f"Check {TRACKING_VARIABLE}: is it an MLflow server, and the whole prefix?"
+            detail = f"{without_password(self.uri)} does not tell a version ({said.status_code})"
+            yield _answer("address", False, detail, remedy)
+            return
+        yield _answer("address", True, without_password(self.uri))
+        yield _answer("access", True, "it lets us in")
+        yield _version(said.text.strip(), theirs)
+        yield clock_answer("mlflow", said.headers.get("Date"), before, after)
+
+    def rights(self) -> Iterator[Answer]:
+        """Whether we may file there. Nothing stays but what MLflow's own log says.
+
+        A registered model is made and deleted. An experiment would stay as a deleted one, with its
+        name, so that is asked by a request that says too little: who may not is told so first.
+        """
+        made = self._ask("POST", f"{_API}/registered-models/create", {"name": PROBE})
+        if made.status_code in (200, 400):  # 400: left by one that was killed
+            gone = self._ask("DELETE", f"{_API}/registered-models/delete", {"name": PROBE})
+            detail = f"a registered model was made and deleted ({PROBE})"
+            if gone.status_code != 200:
+                detail = f"the registered model {PROBE} could not be deleted ({_words(gone)})"
+            yield _answer("rights", gone.status_code == 200, detail, "Delete it by hand.")
+        else:
+            yield self._refused("a registered model cannot be made", made)
+        begun = self._ask("POST", f"{_API}/experiments/create", {})
+        if begun.status_code == 400:
+            yield _answer("rights", True, "experiments may be made (asked, none was)")
+        else:
+            yield self._refused("experiments cannot be made", begun)
+        yield from self._ours()
+        yield self._artifacts()
+
+    def _ours(self) -> Iterator[Answer]:
+        """What is there by our names and may not be changed: filing into it would fail."""
+        asked = {"filter": "name LIKE 'lori-%'", "max_results": "1000"}
+        models = self._ask("GET", f"{_API}/registered-models/search", params=asked)
+        found = [each["name"] for each in _content(models).get("registered_models", [])]
+        closed = [
+            f"the registered model {name}"
+            for name in found
+            if self._closed("registered-models/set-tag", {"name": name})
+        ]
+        experiments = self._ask(
+            "POST", f"{_API}/experiments/search", {**asked, "max_results": 1000}
+        )
+        for each in _content(experiments).get("experiments", []):
+            found.append(each["name"])
+            if self._closed(
+                "experiments/set-experiment-tag", {"experiment_id": each["experiment_id"]}
+            ):
+                closed.append(f"the experiment {each['name']}")
+        if closed:
+            remedy = "Have an admin of MLflow grant this account EDIT (or MANAGE) on them."
+            yield _answer("rights", False, f"may not change {', '.join(closed[:5])}", remedy)
+        elif found:
+            detail = f"{len(found)} models and experiments called lori-… may be changed (asked)"
+            yield _answer("rights", True, detail)
+
+    def _closed(self, path: str, named: dict[str, str]) -> bool:
+        """Whether a change is refused; it is asked for without saying which, so none is made."""
+        return self._ask("POST", f"{_API}/{path}", named).status_code == 403
+
+    def _artifacts(self) -> Answer:
+        said = self._ask("GET", f"{_API}/experiments/get", params={"experiment_id": "0"})
+        if said.status_code != 200:
+            detail = f"where files go could not be asked ({_words(said)})"
+            return _answer("artifacts", True, detail)
+        place = str(_content(said)["experiment"]["artifact_location"])
+        scheme = place.partition(":")[0] if ":" in place else ""
+        if scheme in ("", "file"):
+            detail = f"files would go to {place}, a folder of this host and not of the server"
+            remedy = "Start the server with --serve-artifacts and without --default-artifact-root."
+            return _answer("artifacts", False, detail, remedy)
+        if scheme == "mlflow-artifacts":
+            return _answer("artifacts", True, "files go through the server")
+        return _answer("artifacts", True, f"files go to {scheme}: this host needs its credentials")
+
+    def _refused(self, what: str, said: Response) -> Answer:
+        remedy = "Have an admin of MLflow grant this account what it lacks."
+        return _answer("rights", False, f"{what} ({said.status_code}: {_words(said)})", remedy)
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        content: dict[str, Any] | None = None,
+        params: dict[str, str] | None = None,
+    ) -> Response:
+        said: Response = http_request(
+            get_default_host_creds(self.uri.rstrip("/")),
+            path,
+            method,
+            max_retries=0,
+            timeout=SECONDS,
+            raise_on_status=False,
+            json=content,
+            params=params,
+        )
+        return said
+
+
+def _version(said: str, theirs: tuple[int, ...]) -> Answer:
+    ours = str(mlflow.__version__)
+    both = f"server {said}, client {ours}"
+    if theirs[0] != 3 or theirs < OLDEST:
+        oldest = ".".join(map(str, OLDEST))
+        remedy = f"Files are kept by a server of MLflow 3, from {oldest} on."
+        return _answer("version", False, both, remedy)
+    return _answer("version", True, both)
+
+
+def _content(said: Response) -> dict[str, Any]:
+    content: dict[str, Any] = said.json() if said.status_code == 200 else {}
+    return content
+
+
+def _words(said: Response) -> str:
+    return " ".join(said.text.split())[:120]

@@ -1,0 +1,311 @@
+"""From what was submitted to what is learned under which settings; nothing is trained here."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from flows.arrival_plan import plan_of
+from flows.arriving import Sent, examine, free_name, prepare, queue_up
+from flows.plan import read_plan
+from flows.submitted_file import FROM_VARIABLE, file_document
+from lori_core.errors import BadInput
+from registry.accounts import owner
+from registry.retention import delete_version
+from registry.store import open_registry
+from tests.flows.arriving_cases import Desk, know_base
+
+sys.path.insert(1, str(Path(__file__).parents[1] / "registry"))  # MLflow's stand-ins
+
+from fake_aliases import FakeAliases
+from folder_artifacts import FolderArtifacts
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    store = FolderArtifacts(tmp_path / "store")
+    with open_registry(tmp_path / ".lori", artifacts=store, aliases=FakeAliases()) as registry:
+        found = Desk(tmp_path, registry)
+        know_base(found)
+        yield found
+
+
+def names(desk: Desk) -> list[str]:
+    return [each.task for each in desk.arrivals.arrivals() if each.state != "cancelled"]
+
+
+def test_each_new_task_of_a_file_waits_in_the_order_of_the_file(desk: Desk) -> None:
+    submission = desk.send(desk.file("color", "size"), priority=3)
+    assert submission.state == "accepted"
+    assert [(each.task, each.new) for each in submission.outcome] == [
+        ("color", True),
+        ("size", True),
+    ]
+    first, second = desk.arrivals.arrivals()
+    assert (first.task, first.state, first.queue, first.priority) == ("color", "waiting", "cpu", 3)
+    assert second.submission_id == submission.id
+
+
+def test_the_plan_of_the_first_arrival_is_that_of_a_file_with_one_task(desk: Desk) -> None:
+    file = desk.file("color", "size", more="guards: [size, color]\nlicense: MIT\npromotion: auto")
+    desk.send(file)
+    alone = desk.file(
+        "color", more="guards: [color]\nlicense: MIT\npromotion: auto", as_="one.yaml"
+    )
+    expected = read_plan(alone, desk.home)
+    plan = plan_of(desk.registry, desk.home, desk.arrivals.arrival(1))
+    assert plan.data == expected.data
+    assert plan.task_record(1) == expected.task_record(1)
+    assert plan.sequence_record("b") == expected.sequence_record("b")
+    assert json.loads(Path(str(plan.config.tasks[0].train.path)).read_text().splitlines()[0])
+
+
+def test_learned_in_another_order_than_the_file_each_follows_what_is_there(desk: Desk) -> None:
+    desk.send(desk.file("color", "size", more="guards: [color]"))
+    desk.send(desk.file("animal", as_="urgent.yaml"), priority=9)
+    color, size, animal = desk.arrivals.arrivals()
+    assert desk.learn(animal).config.guards == ()
+    assert desk.learn(color).config.guards == ("color",)
+    plan = desk.learn(size)
+    assert [task.name for task in plan.config.tasks] == ["animal", "color", "size"]
+    assert [each.task for each in desk.registry.versions("tiny")] == ["animal", "color", "size"]
+    again = desk.send(desk.file("color", "size", as_="later.yaml"))
+    assert [(each.version, each.new) for each in again.outcome] == [(2, False), (3, False)]
+
+
+def test_the_same_task_twice_is_one_arrival_however_it_comes(desk: Desk) -> None:
+    desk.send(desk.file("color"))
+    second = desk.send(desk.file("color", more="guards: [color]"), source="schedule")
+    assert [(each.arrival, each.new) for each in second.outcome] == [(1, False)]
+    grown = desk.send(desk.file("color", "size"))
+    assert [(each.arrival, each.new) for each in grown.outcome] == [(1, False), (2, True)]
+    alone = desk.send(desk.task("size"), source="api")
+    assert [(each.arrival, each.new) for each in alone.outcome] == [(2, False)]
+
+
+def test_again_learns_it_under_the_next_free_name(desk: Desk) -> None:
+    desk.send(desk.file("color"))
+    desk.learn(desk.arrivals.arrival(1))
+    desk.send(desk.file("color", "size"), again=True)
+    desk.send(desk.file("color"), again=True)
+    assert names(desk) == ["color", "color-2", "size", "color-3"]
+    plan = plan_of(desk.registry, desk.home, desk.arrivals.arrival(2))
+    assert [task.name for task in plan.config.tasks] == ["color", "color-2"]
+    assert plan.data[0] == plan.data[1]
+
+
+def test_a_name_never_grows_beyond_what_a_name_may_be() -> None:
+    long = "a" * 64
+    assert free_name(long, {long}) == "a" * 62 + "-2"
+    assert free_name("a", {"a", "a-2"}) == "a-3"
+
+
+def test_a_task_file_takes_what_its_sequence_has(desk: Desk) -> None:
+    desk.send(desk.file("color", more="gate: {min_learning: 0.25}\npromotion: auto"))
+    desk.send(desk.task("size", guards=["color"]))
+    desk.learn(desk.arrivals.arrival(1))
+    plan = plan_of(desk.registry, desk.home, desk.arrivals.arrival(2))
+    assert plan.config.guards == ("color",)
+    assert plan.config.gate.min_learning == 0.25
+    assert plan.config.promotion == "auto"
+    assert plan.config.tasks[1].training.num_train_epochs == 3
+    desk.learn(desk.arrivals.arrival(2))
+    desk.send(desk.task("animal", promotion="manual"))
+    plan = plan_of(desk.registry, desk.home, desk.arrivals.arrival(3))
+    assert (plan.config.guards, plan.config.promotion) == (("color",), "manual")
+    assert plan.config.tasks[2].training.num_train_epochs == 3
+
+
+def test_what_was_submitted_is_learned_whatever_becomes_of_the_files(desk: Desk) -> None:
+    file = desk.file("color")
+    before = read_plan(file, desk.home)
+    desk.send(file)
+    file.write_text("sequence: other")
+    (desk.folder / "rows" / "color-train.jsonl").unlink()
+    plan = plan_of(desk.registry, desk.home, desk.arrivals.arrival(1))
+    assert plan.data == before.data
+
+
+def test_rows_that_were_kept_elsewhere_are_told_plainly(desk: Desk) -> None:
+    desk.send(desk.file("color"))
+    arrival = desk.arrivals.arrival(1)
+    [kept] = (desk.home / "data").glob("*/train.jsonl")
+    kept.unlink()
+    with pytest.raises(BadInput, match="share one home"):
+        plan_of(desk.registry, desk.home, arrival)
+
+
+def test_a_learned_task_whose_rows_changed_is_refused_as_lori_run_does(desk: Desk) -> None:
+    desk.send(desk.file("color"))
+    desk.learn(desk.arrivals.arrival(1))
+    path = desk.folder / "rows" / "color-train.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[1:]))
+    reason = desk.refused(desk.file("color", "size"))
+    assert "those of task 'color' are not the ones it was learned with" in reason
+    assert "supersedes: color" in reason
+
+
+def test_an_arrival_whose_task_is_learned_has_nothing_to_learn(desk: Desk) -> None:
+    desk.send(desk.file("color"))
+    arrival = desk.arrivals.arrival(1)
+    desk.learn(arrival)
+    plan = plan_of(desk.registry, desk.home, arrival)
+    assert [task.name for task in plan.config.tasks] == ["color"]
+    other = replace(arrival, data={**arrival.data, "train": "0" * 64})
+    with pytest.raises(BadInput, match="not the ones it was learned with"):
+        plan_of(desk.registry, desk.home, other)
+
+
+def test_one_name_for_two_different_tasks_is_refused(desk: Desk) -> None:
+    desk.send(desk.file("color"))
+    path = desk.folder / "rows" / "color-test.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[1:]))
+    reason = desk.refused(desk.file("color"))
+    assert "task 'color': rows.test is" in reason
+    assert "lori cancel 1" in reason
+
+
+def test_what_waits_and_what_comes_share_base_and_adapter(desk: Desk) -> None:
+    desk.send(desk.file("color"))
+    assert "adapter.seed is 1, but 0 in arrival 1" in desk.refused(
+        desk.file("size", adapter=", seed: 1")
+    )
+
+
+def test_what_waits_counts_for_what_fits(desk: Desk) -> None:
+    desk.send(desk.file("color", "size", "animal"))
+    assert "need more entries of B" in desk.refused(desk.file("one", "two"))
+    desk.arrivals.cancel(3, "tests")
+    assert desk.send(desk.file("one", "two")).state == "accepted"
+
+
+def test_a_deleted_version_may_be_learned_again(desk: Desk) -> None:
+    desk.send(desk.file("color"))
+    desk.learn(desk.arrivals.arrival(1))
+    delete_version(desk.registry, "tiny", 1, actor=owner(), reason="wrong rows")
+    assert [each.new for each in desk.send(desk.file("color")).outcome] == [True]
+
+
+@pytest.mark.parametrize(
+    ("document", "says"),
+    [
+        ({"file": "x.yaml", "text": "sequence: [1"}, "x.yaml line 1"),
+        ({"file": "x.yaml", "text": "- 1"}, "a mapping of keys"),
+        ({"tasks": []}, "key `sequence` is missing"),
+        ({"sequence": "Tiny Ones"}, "Try `tiny-ones`"),
+        ({"sequence": "unknown", "task": {"name": "a"}}, "is not known here"),
+        ({"sequence": "tiny", "task": 3}, "task is 3"),
+        ({"sequence": "tiny", "task": {"name": "a"}, "adapter": {}}, "unknown key `adapter`"),
+        (
+            {"sequence": "tiny", "task": {"name": "a", "train": {"path": "a.jsonl"}}},
+            "`test` is missing",
+        ),
+        ({"sequence": "tiny", "task": {}, "tasks": []}, "unknown key `task`"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_in_one_line(
+    desk: Desk, document: dict[str, object], says: str
+) -> None:
+    desk.send(desk.file("color"))
+    assert says in desk.refused(document)
+    assert says in desk.refused(document, source="api")
+
+
+def test_a_refused_submission_keeps_no_rows(desk: Desk) -> None:
+    file = desk.file("color", "size")
+    (desk.folder / "rows" / "size-train.jsonl").write_text("not json\n")
+    assert "size-train.jsonl line 1" in desk.refused(file)
+    assert not (desk.home / "data").exists()
+
+
+def test_from_outside_only_files_of_the_named_folders_are_read(
+    desk: Desk, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outside = tmp_path_factory.mktemp("outside") / "secret.jsonl"
+    outside.write_text((desk.folder / desk.rows("color", "train")).read_text())
+    (desk.folder / "rows" / "link.jsonl").symlink_to(outside)
+    desk.send(desk.file("size"))
+    for path in (str(outside), "rows/link.jsonl", f"../{outside.parent.name}/secret.jsonl"):
+        sent = desk.task("color")
+        sent["task"] = {**dict(sent["task"]), "train": {"path": path}}  # type: ignore[call-overload]
+        for source in ("api", "event", "folder"):
+            assert "named from outside" in desk.refused(sent, source=source)  # type: ignore[arg-type]
+    assert desk.send({**desk.task("animal")}, source="api").state == "accepted"
+    monkeypatch.setenv(FROM_VARIABLE, str(outside.parent))
+    assert "named from outside" in desk.refused(desk.task("color"), source="api")
+
+
+def test_from_outside_no_code_runs(desk: Desk) -> None:
+    desk.send(desk.file("size"))
+    for more in ({"metric": "evil:run"}, {"metric": "pass_at_k", "allow_code_execution": True}):
+        sent = desk.task("color")
+        sent["task"] = {**dict(sent["task"]), **more}  # type: ignore[call-overload]
+        assert "would run code" in desk.refused(sent, source="api")
+        assert "would run code" in desk.refused(sent, source="folder")
+
+
+def test_prepared_twice_a_submission_makes_no_second_arrival(desk: Desk) -> None:
+    received = desk.arrivals.receive(
+        file_document(desk.file("color")), source="api", folder=str(desk.folder), submitted_by="x"
+    )
+    first = prepare(desk.registry, desk.home, received)
+    assert prepare(desk.registry, desk.home, received) == first
+    assert names(desk) == ["color"]
+
+
+def test_a_queue_is_prepared_without_anything_heavy(desk: Desk) -> None:
+    desk.send(desk.file("color"))
+    script = (
+        "import sys; from pathlib import Path; import flows.arriving, flows.arrival_plan\n"
+        "heavy = [n for n in ('torch', 'transformers', 'prefect', 'mlflow') if n in sys.modules]\n"
+        "sys.exit(', '.join(heavy) or None)"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert answer.returncode == 0, answer.stderr
+
+
+def test_what_lori_submit_settled_meanwhile_is_not_refused_after_it(
+    desk: Desk,
+) -> None:
+    received = desk.arrivals.receive(
+        file_document(desk.file("color")),
+        source="command",
+        folder=str(desk.folder),
+        submitted_by="x",
+    )
+    prepared = examine(desk.registry, desk.home, Sent(received.document, "command", desk.folder))
+    faster = queue_up(desk.registry, desk.home, received, prepared)
+    (desk.folder / "rows" / "color-train.jsonl").unlink()
+    assert prepare(desk.registry, desk.home, received) == faster
+
+
+def test_nobody_stumbles_twice_over_one_submission(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stumble(*_: object, **__: object) -> None:
+        raise KeyError("forgotten")
+
+    monkeypatch.setattr("flows.arriving.read_wish", stumble)
+    with pytest.raises(KeyError):
+        desk.send(desk.task("color"))
+    assert desk.arrivals.received() == ()
+    assert "a fault of ours, KeyError" in str(desk.arrivals.submission(1).reason)
+
+
+def test_relative_folders_start_where_the_home_lies(desk: Desk) -> None:
+    desk.send(desk.file("size"))
+    desk.rows("color", "train"), desk.rows("color", "test")
+    sources = {split: {"path": f"color-{split}.jsonl"} for split in ("train", "test")}
+    received = desk.arrivals.receive(
+        {"sequence": "tiny", "task": {"name": "color", **sources}},
+        source="api",
+        folder="rows",
+        submitted_by="x",
+    )
+    assert prepare(desk.registry, desk.home, received).state == "accepted"

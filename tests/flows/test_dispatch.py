@@ -1,0 +1,44 @@
+import time
+from pathlib import Path
+
+import pytest
+
+from registry.arrivals import Arrivals
+from registry.submissions import Submissions
+from tests.flows.crew import a_crew, wait_until
+from tests.flows.orchestrator_soak import Size, survive
+from tests.flows.tiny import write_sequence
+from tests.registry.servers import NotHere
+
+
+@pytest.mark.slow
+def test_each_arrival_is_learned_once_in_order_and_alone_whoever_is_killed(tmp_path: Path) -> None:
+    size = Size(arrivals=12, sequences=3, workers=2, kills=1)
+    try:
+        survive(tmp_path, size)
+    except NotHere as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.mark.slow
+def test_a_dropped_file_starts_a_run_within_thirty_seconds(tmp_path: Path) -> None:
+    file = write_sequence(tmp_path, ("color",))
+    drops = tmp_path / "drops"
+    drops.mkdir()
+    sent = file.read_text().replace("./base", "../base").replace("rows/", "../rows/")
+    with a_crew(tmp_path) as crew, crew.registry() as registry:
+        Submissions(registry).watch(str(drops), 0, "tests")
+        worker = crew.worker("worker")
+        wait_until(lambda: "started" in worker.log.read_text(), 120, crew.said)
+
+        dropped = time.monotonic()
+        (drops / "bad.yaml").write_text("sequence: [")
+        (drops / "task.yaml").write_text(sent)
+        arrivals = Arrivals(registry)
+        wait_until(lambda: any(each.started for each in arrivals.arrivals()), 60, crew.said)
+        assert time.monotonic() - dropped < 30
+        [arrival] = arrivals.arrivals()
+        wait_until(lambda: arrivals.arrival(arrival.id).state == "learned", 60, crew.said)
+    assert (arrival.sequence, arrival.task) == ("tiny", "color")
+    assert (drops / "accepted" / "task.yaml").read_text() == sent
+    assert "bad.yaml" in (drops / "refused" / "bad.yaml.why").read_text()
