@@ -91,10 +91,15 @@ def _events() -> list[Path]:
     return found
 
 
-def _server_away(error: BaseException) -> bool:
-    if isinstance(error, PrefectHTTPStatusError):
-        return error.response.status_code >= 500
-    return isinstance(error, httpx.TransportError)
+def _server_away(error: BaseException | None) -> bool:
+    """Whether Prefect's server was away or unwell, at the bottom of what was raised."""
+    while error is not None:
+        if isinstance(error, PrefectHTTPStatusError):
+            return error.response.status_code >= 500
+        if isinstance(error, httpx.TransportError):
+            return True
+        error = error.__cause__
+    return False
 
 
 def _said_by_child(error: BaseException) -> bool:

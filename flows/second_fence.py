@@ -13,6 +13,7 @@ from prefect.client.schemas.actions import (
     GlobalConcurrencyLimitCreate,
     GlobalConcurrencyLimitUpdate,
 )
+from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
 from prefect.concurrency.sync import concurrency
 from prefect.exceptions import ObjectNotFound
 
@@ -43,7 +44,7 @@ def second_fence(sequence: str) -> Iterator[None]:
     """Hold the slot of a sequence. A server that goes away meanwhile ends nothing.
 
     Raises:
-        Unavailable: somebody else holds it.
+        Unavailable: somebody else holds it, or the server fails.
     """
     held = ExitStack()
     try:
@@ -56,9 +57,9 @@ def second_fence(sequence: str) -> Iterator[None]:
                 raise_on_lease_renewal_failure=False,
             )
         )
-    except TimeoutError as error:
+    except (TimeoutError, ConcurrencySlotAcquisitionError) as error:
         raise Unavailable(
-            f"Prefect's limit {limit_name(sequence)!r} (its slot is taken)", "a free slot"
+            f"Prefect's limit {limit_name(sequence)!r} ({error})", "a server with a free slot"
         ) from error
     try:
         yield

@@ -111,6 +111,7 @@ def _until_learned(crew: Crew, registry: Registry, count: int) -> None:
         before = reached
 
         def further(before: int = before) -> bool:
+            assert not Arrivals(registry).blocked(), crew.said()  # nothing here may fail for good
             return _learned(registry) > before
 
         wait_until(further, 300, crew.said)

@@ -127,7 +127,8 @@ def ask(home: Path, **environment: str) -> Said:
         text=True,
         timeout=120,
     )
-    assert ran.returncode in (0, 1) and "Traceback" not in ran.stderr, ran.stderr
+    assert ran.returncode in (0, 1), ran.stderr
+    assert "Traceback" not in ran.stderr
     assert not (home / ".lori").exists(), "a look makes no home"
     return Said(ran.returncode, json.loads(ran.stdout)["answers"], ran.stdout + ran.stderr)
 
