@@ -22,7 +22,7 @@ from registry.accounts import Accounts, owner
 from registry.clock import now
 from registry.decisions import Actor
 from registry.desk import Desk
-from registry.outbox import add
+from registry.outbox import add, deliver
 from registry.records import SequenceRecord, TaskRecord
 from registry.remote import RemoteDesk
 from registry.store import open_registry
@@ -69,6 +69,7 @@ class Scene:
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     scene = Scene(tmp_path_factory.mktemp("hostile"))
     with scene.browser:
+        deliver(scene.registry)  # as the server's errands do in the background, sooner or later
         for path in ("/thaw", "/gate"):  # locks are files too: those of real names exist from here
             scene.browser.post(f"/api/sequences/assistant{path}", {"reason": "x"}, scene.token)
         scene.browser.post("/api/sequences/assistant/promotions", {"reason": "x"}, scene.token)
