@@ -38,7 +38,9 @@ PATIENCE = 1800.0
 LOWERED = (
     "Prefect without heartbeats of its own (a second a flow), one training child for a sequence,"
     " digests of the base remembered, runs polled every 2 s; servers with two arenas and one thread,"
-    " MLflow in one process without jobs, Prefect's tidying services less often"
+    " MLflow in one process without jobs, Prefect's tidying services less often; a worker's process that"
+    " goes on with the next task of its sequence, its child started before Prefect is imported and MLflow"
+    " imported while it trains; our own store asked every second"
 )
 
 

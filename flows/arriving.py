@@ -4,6 +4,7 @@ What is wrong is told before anything is written. What was kept is what is learn
 to the submitted files afterwards.
 """
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import count
@@ -31,14 +32,23 @@ from flows.succession import refuse_retired_tasks
 from lori_core.config import TaskConfig
 from lori_core.digests import sha256_json
 from lori_core.errors import BadInput, CheckFailed, Unavailable
+from lori_core.metrics import metric_named
 from lori_core.sequence_file import require_files
+from registry.accounts import accounts_exist, role_of
 from registry.arrival_records import NewTask, Source, Submission
 from registry.arrivals import Arrivals
 from registry.changes import changes
 from registry.desks import acting, opened
+from registry.home import writable
 from registry.plain import one_line
 from registry.records import Json, SequenceRecord, TaskRecord
+from registry.roles import MAY
 from registry.store import Registry
+
+_DECIDES = ("gate", "promotion")
+"""Settings that decide what serves."""
+
+_log = logging.getLogger("lori.dispatcher")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +67,9 @@ class Sent:
 
     name: str = "submission"
     """What messages call it, unless it is a file."""
+
+    may_promote: bool = True
+    """Whether who sent it may: a worker with more rights must not promote on his word alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,20 +92,32 @@ class Prepared:
 def prepare(registry: Registry, home: Path, submission: Submission) -> Submission:
     """Queue what a submission asks for, or refuse it in one line.
 
+    Where the disk is full, or this process is about to be stopped, it stays `received` for the next
+    look: others need not wait for it.
+
     Raises:
-        Unavailable: a store or the disk is away; the submission waits.
+        Unavailable: our store is away.
     """
     arrivals = Arrivals(registry)
     folder = home.parent / (submission.folder or "")
     name = f"submission {submission.id}"
-    sent = Sent(submission.document, submission.source, folder, submission.again, name)
+    sent = Sent(
+        submission.document,
+        submission.source,
+        folder,
+        submission.again,
+        name,
+        may_promote=_may_promote(registry, submission),
+    )
     try:
         return queue_up(registry, home, submission, examine(registry, home, sent))
-    except Unavailable:
-        raise
+    except Unavailable as away:
+        return _waiting(arrivals, submission, str(away))
     except (BadInput, CheckFailed) as refusal:
         reason = str(refusal)
     except StageCrashed as crash:
+        if crash.told_to_leave:
+            return _waiting(arrivals, submission, "this worker was told to leave")
         reason = f"the base could not be looked at: {crash.account.strip().splitlines()[-1]}"
     except Exception as bug:
         # Told and settled, so that nobody stumbles over it again; the trace goes on to the log.
@@ -100,6 +125,21 @@ def prepare(registry: Registry, home: Path, submission: Submission) -> Submissio
         _refused(arrivals, submission, fault)
         raise
     return _refused(arrivals, submission, reason)
+
+
+def _may_promote(registry: Registry, submission: Submission) -> bool:
+    """Whether who sent a submission may promote; an event is nobody's."""
+    if not accounts_exist(registry):
+        return True
+    role = None if submission.source == "event" else role_of(registry, submission.submitted_by)
+    return role is not None and "promote" in MAY[role]
+
+
+def _waiting(arrivals: Arrivals, submission: Submission, why: str) -> Submission:
+    """Leave it for the next look; a store that is away says so here."""
+    found = arrivals.submission(submission.id)
+    _log.warning("submission %s waits: %s", submission.id, one_line(why))
+    return found
 
 
 def _refused(arrivals: Arrivals, submission: Submission, reason: str) -> Submission:
@@ -120,10 +160,23 @@ def queue_up(
     Raises:
         DigestMismatch: rows changed while they were looked at.
         BadInput: another submission was faster with a task of the same name.
+        Unavailable: no room for the rows.
+    """
+    keep(home, prepared)
+    return Arrivals(registry).accept(submission.id, prepared.tasks, prepared.learned)
+
+
+def keep(home: Path, prepared: Prepared) -> None:
+    """Keep the rows of what is to be learned.
+
+    Raises:
+        DigestMismatch: rows changed while they were looked at.
+        Unavailable: no room for them.
     """
     for task, digests in prepared.rows:
-        keep_rows(task, digests, home / "data" / data_key(digests))
-    return Arrivals(registry).accept(submission.id, prepared.tasks, prepared.learned)
+        folder = home / "data" / data_key(digests)
+        with writable(folder):
+            keep_rows(task, digests, folder)
 
 
 def examine(registry: Registry | None, home: Path, sent: Sent, *, whole: bool = False) -> Prepared:
@@ -144,7 +197,10 @@ def examine(registry: Registry | None, home: Path, sent: Sent, *, whole: bool = 
     wish = read_wish(content, name, sent.folder, known.shared)
     refuse_from_outside(wish, sent.source, home, known.base_path)
     require_files(wish.config)
-    return _Examination(registry, home, wish, known).prepared(sent.again, whole)
+    examination = _Examination(registry, home, wish, known)
+    if not sent.may_promote:
+        examination.refuse_free_hand()
+    return examination.prepared(sent.again, whole)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +227,7 @@ class _Examination:
         plan = self._plan(fresh)
         positions = range(len(plan.config.tasks) - len(fresh) + 1, len(plan.config.tasks) + 1)
         refuse_other_tests(plan)
+        self._refuse_lost_metrics(plan, fresh)
         self._refuse_retired(fresh)
         check_rows(plan, positions)
         base = known_base(plan.config.base, self.home)
@@ -223,10 +280,8 @@ class _Examination:
         """What an arrival is told of its sequence."""
         config = self.wish.config
         settings = dict(self.wish.settings)
-        if self.known.learned is None and self.known.queue:
-            newest = max(self.known.queue, key=lambda each: each.id).document["settings"]
-            assert isinstance(newest, Mapping)
-            settings = {**newest, **settings}
+        if self.known.learned is None:
+            settings = {**self._so_far(), **settings}
         return {
             "sequence": config.sequence,
             "base": asdict(config.base),
@@ -261,6 +316,40 @@ class _Examination:
             data=item.data,
             queue=queue_of(item.task),
         )
+
+    def refuse_free_hand(self) -> None:
+        """Who may not promote cannot have it done either: by `auto`, or by a gate that lets all through."""
+        was = {key: value for key, value in self._so_far().items() if key in _DECIDES}
+        now = {
+            **was,
+            **{key: value for key, value in self.wish.settings.items() if key in _DECIDES},
+        }
+        if now.get("promotion") != "auto":
+            return
+        parts = [change.part for change in changes(was, now)]
+        if parts:
+            raise BadInput(
+                f"{self.wish.name}: {', '.join(parts)} of {self.known.name!r}, whose versions are"
+                " promoted by themselves once they pass",
+                "the word of somebody who may promote",
+                "Have an admin submit it, or say `promotion: approval`.",
+            )
+
+    def _refuse_lost_metrics(self, plan: Plan, fresh: Sequence[_Item]) -> None:
+        """All metrics of one's own are then looked for beside this file: the learned tasks' ones too."""
+        if any(":" in each.task.metric for each in fresh):
+            for task in plan.config.tasks:
+                metric_named(task.metric, self.wish.folder)
+
+    def _so_far(self) -> dict[str, object]:
+        """What the sequence says of itself up to now: as it is recorded, then as what waits has it."""
+        learned = self.known.learned
+        found = {} if learned is None else dict(learned.record.settings)
+        if self.known.queue:
+            newest = max(self.known.queue, key=lambda each: each.id).document["settings"]
+            assert isinstance(newest, Mapping)
+            found.update(newest)
+        return found
 
     def _refuse_retired(self, fresh: Sequence[_Item]) -> None:
         if self.registry is None or self.known.learned is None:

@@ -1,16 +1,17 @@
 """Several processes score the cells of one version side by side, with nothing but a shared folder.
 
 Who scores a cell leaves `<key>.claim` beside where its result will be, and touches it as long as the
-scoring goes on. A claim that nobody touches is of somebody who is gone, and may be taken over: a dead
-helper costs time and nothing else. Two who do score the same cell write the same bytes.
+scoring goes on. A claim that nobody touches, or whose process on this host is gone, may be taken over: a
+dead helper costs time and nothing else. Two who do score the same cell write the same bytes.
 """
 
-import os
+import json
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from flows.processes import ProcessIdentity, myself
 from lori_core.errors import CheckFailed
 
 STALE_SECONDS = 60.0
@@ -36,7 +37,8 @@ class Claims:
         if self._abandoned(key):
             self.drop(key)
         try:
-            os.close(os.open(self._path(key), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
+            with self._path(key).open("x", encoding="utf-8") as claim:
+                claim.write(_signed())
         except FileExistsError:
             return False
         return True
@@ -53,12 +55,15 @@ class Claims:
         self._path(key).unlink(missing_ok=True)
 
     def _abandoned(self, key: str) -> bool:
-        """Whether the claim was left untouched for as long as we watch it."""
+        """Whether who claimed it is gone, or left it untouched for as long as we watch it."""
         try:
             touched = self._path(key).stat().st_mtime_ns
+            gone = _gone(self._path(key).read_text(encoding="utf-8"))
         except FileNotFoundError:
             self._seen.pop(key, None)
             return False
+        if gone:
+            return True
         before, since = self._seen.get(key, (None, 0.0))
         now = time.monotonic()
         if touched != before:
@@ -68,6 +73,28 @@ class Claims:
 
     def _path(self, key: str) -> Path:
         return self._folder / f"{key}.claim"
+
+
+def _signed() -> str:
+    """What a claim says of who made it."""
+    return json.dumps({"where": _where(), **myself("scoring").as_json()})
+
+
+def _gone(claim: str) -> bool:
+    """Whether a claim is of a process of this host that has ended; of another host we cannot know."""
+    try:
+        said = json.loads(claim)
+    except json.JSONDecodeError:  # it is being written
+        return False
+    if said["where"] != _where():
+        return False
+    return not ProcessIdentity(said["what"], said["pid"], said["started"]).alive()
+
+
+def _where() -> str:
+    """This boot of this host, and whose process numbers ours are: containers have their own."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
 
 
 def side_by_side(

@@ -15,7 +15,7 @@ from registry.desks import Decisions
 from registry.judged import last_answers
 from registry.store import Registry
 
-REASON = "passed the gate after `lori run` filed it"
+REASON = "passed the gate when it was filed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,13 @@ import fcntl
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from queue import SimpleQueue
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
@@ -26,6 +28,7 @@ from prefect.states import Crashed
 
 from flows.announcing import announce, folder_resource
 from flows.arriving import prepare
+from flows.following import run_key, run_name, run_tags
 from flows.habits import Habits
 from flows.pools import POOL, apply
 from flows.prefect_api import prefect_api
@@ -39,6 +42,9 @@ from registry.arrivals import Arrivals
 from registry.home import writable
 from registry.store import Registry, open_registry
 from registry.submissions import Submissions
+
+GLANCE = 1.0
+"""Seconds between two questions to our own store, one select each, whether a look is worth it now."""
 
 RETRIES = 1
 """Of one request, which takes seconds: the next look is a retry too."""
@@ -80,23 +86,37 @@ class Dispatcher:
         self._registry, self._home, self._habits = registry, home, habits
         self._arrivals, self._submissions = Arrivals(registry), Submissions(registry)
         self._drops = Drops()
+        self._put_off: frozenset[int] = frozenset()  # submissions: the disk is full, say
 
-    def tick(self, prefect: SyncPrefectClient) -> Tick:
+    def tick(self, prefect: SyncPrefectClient, gone: Collection[str] = ()) -> Tick:
         """One look.
+
+        Args:
+            prefect: its server.
+            gone: holders of arrivals whose process is known to have ended.
 
         Raises:
             Unavailable: our store is away.
         """
         return Tick(
-            prepared=self._prepare(),
+            prepared=self.prepare(),
             expired=tuple(each.id for each in self._arrivals.expire()),
-            lost=tuple(self._reconcile(prefect)),
+            lost=tuple(self._reconcile(prefect, gone)),
             sent=tuple(self._send(prefect)),
         )
 
+    def pressing(self) -> bool:
+        """Whether a look would find something to prepare or to give out.
+
+        Raises:
+            Unavailable: our store is away.
+        """
+        new = {each.id for each in self._submissions.received()} - self._put_off
+        return bool(new) or self._arrivals.due()
+
     # What came
 
-    def _prepare(self) -> tuple[int, ...]:
+    def prepare(self) -> tuple[int, ...]:
         """Take dropped files and prepare what was received, unless another dispatcher is at it."""
         with _alone(self._home / "runs" / "prepare.lock") as alone:
             if not alone:
@@ -104,7 +124,9 @@ class Dispatcher:
             dropped = list(self._drops.at_rest(self._submissions.watches()))
             taken = [self._take_drop(watch, path) for watch, path in dropped]
             sent = [self._settle(each) for each in self._submissions.received()]
-            return tuple(each.id for each in (*taken, *sent) if each is not None)
+            self._put_off = frozenset(each.id for each in sent if each.state == "received")
+            done = [each for each in (*taken, *sent) if each is not None]
+            return tuple(each.id for each in done if each.id not in self._put_off)
 
     def _take_drop(self, watch: Watch, path: Path) -> Submission | None:
         """Submit one dropped file and move it to where it shows what became of it."""
@@ -146,21 +168,33 @@ class Dispatcher:
 
     # What is over
 
-    def _reconcile(self, prefect: SyncPrefectClient) -> Iterator[int]:
+    def _reconcile(self, prefect: SyncPrefectClient, gone: Collection[str]) -> Iterator[int]:
         """Take the turn from arrivals whose flow run is over, or will never begin."""
-        out = [each for each in self._arrivals.arrivals(states=OUT) if each.flow_run_id]
+        out = self._arrivals.arrivals(states=OUT)
         runs = _runs(prefect, [UUID(each.flow_run_id) for each in out if each.flow_run_id])
         for arrival in out:
-            assert arrival.flow_run_id is not None
-            run = runs.get(UUID(arrival.flow_run_id))
-            ours = run is None or run.work_pool_name == POOL
-            why = _why_over(arrival, run, self._habits.patience if ours else CLUSTER_PATIENCE)
+            run = runs.get(UUID(arrival.flow_run_id)) if arrival.flow_run_id else None
+            if arrival.state == "running" and arrival.holder in gone:
+                why: str | None = "its process ended without a word"
+            elif arrival.flow_run_id is None:
+                continue  # it was just given out, or taken by a run that goes on
+            else:
+                ours = run is None or run.work_pool_name == POOL
+                why = _why_over(arrival, run, self._habits.patience if ours else CLUSTER_PATIENCE)
             if why is None:
+                self._pass_on(arrival, run)
                 continue
             if run is not None and run.state is not None and not run.state.is_final():
                 prefect.set_flow_run_state(run.id, Crashed(message=why), force=True)
-            self._arrivals.lost(arrival.id, arrival.token, why)
-            yield arrival.id
+            if self._arrivals.lost(arrival.id, arrival.token, why).token != arrival.token:
+                yield arrival.id
+
+    def _pass_on(self, arrival: Arrival, run: FlowRun | None) -> None:
+        """Cancel an arrival whose flow run is being cancelled in Prefect."""
+        cancelling = run is not None and run.state is not None and run.state.is_cancelling()
+        if cancelling and arrival.state == "running" and not arrival.cancel_requested:
+            with suppress(BadInput):  # it ended just now
+                self._arrivals.cancel(arrival.id, "Prefect")
 
     # Whose turn it is
 
@@ -173,11 +207,11 @@ class Dispatcher:
             empty(prefect, arrival.sequence)
             run = prefect.create_flow_run_from_deployment(
                 _deployment(prefect, arrival.queue),
-                name=f"{arrival.sequence}-{arrival.task}-{arrival.id}.{arrival.token}",
+                name=run_name(arrival),
                 parameters={"arrival": arrival.id, "token": arrival.token},
-                idempotency_key=f"lori-{arrival.id}-{arrival.token}",
+                idempotency_key=run_key(arrival),
                 work_queue_name=arrival.queue,
-                tags=["lori", f"lori-{arrival.sequence}"],
+                tags=run_tags(arrival.sequence),
             )
             self._arrivals.note_flow_run(arrival.id, arrival.token, str(run.id))
             yield arrival.id
@@ -190,20 +224,27 @@ class Calls:
         """Nothing was asked yet."""
         self.leaving = False
         self._called = threading.Event()
+        self._gone: SimpleQueue[str] = SimpleQueue()
 
     def leave(self) -> None:
         """End it, within one look."""
         self.leaving = True
         self._called.set()
 
-    def look(self) -> None:
-        """Look now: something came or is over."""
+    def ended(self, holder: str) -> None:
+        """Look now: this process, which may have held an arrival, is over."""
+        self._gone.put(holder)
         self._called.set()
 
-    def wait(self, seconds: float) -> None:
-        """Until it is called, or for so long."""
-        self._called.wait(seconds)
+    def gone(self) -> set[str]:
+        """The processes that ended since this was asked last."""
+        return {self._gone.get() for _ in range(self._gone.qsize())}
+
+    def wait(self, seconds: float) -> bool:
+        """Until it is called (then True), or for so long."""
+        called = self._called.wait(seconds)
         self._called.clear()
+        return called
 
 
 def run_dispatcher(
@@ -228,19 +269,30 @@ def run_dispatcher(
         open_registry(home) as registry,
     ):
         dispatcher = Dispatcher(registry, home, habits)
+        gone: set[str] = set()
         while not calls.leaving:
             try:
                 with prefect_api() as prefect:
                     apply(prefect, queues=queues, learn_arrival=habits.learn_arrival)
                     while not calls.leaving:
-                        tick = dispatcher.tick(prefect)
+                        gone |= calls.gone()
+                        tick = dispatcher.tick(prefect, gone)
+                        gone.clear()
                         _log_tick(tick)
                         if tick.sent:
                             sent()
-                        calls.wait(habits.look)
+                        _rest(dispatcher, calls, habits.look)
             except (Unavailable, ObjectNotFound) as away:  # or somebody deleted what we applied
                 log.warning("%s", " ".join(str(away).split()))
                 calls.wait(habits.look)
+
+
+def _rest(dispatcher: Dispatcher, calls: Calls, seconds: float) -> None:
+    """Until the next look is due, or is called for, or something came that needs one."""
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        if calls.wait(min(left, GLANCE)) or dispatcher.pressing():
+            return
 
 
 def _deployment(prefect: SyncPrefectClient, queue: str) -> UUID:

@@ -5,9 +5,7 @@ stages under the same keys, so that the bits are those of a run by hand.
 """
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from functools import partial
-from types import TracebackType
+from contextlib import contextmanager
 from typing import Any
 
 from prefect import flow
@@ -16,16 +14,13 @@ from prefect.client.schemas.objects import State
 from flows.arrival_plan import plan_of
 from flows.deciding import judge, promote_as_allowed
 from flows.learn_task import learn_task
-from flows.prior_run import RunRecord, only_attempt
 from flows.running import Running, as_running
 from flows.session import declare, inspect_base
 from flows.stage_process import StageProcess
 from flows.working import Work, work_on
 from registry.desks import acting, opened
 from registry.roles import allow
-
-LEAVE_SECONDS = 7.0
-"""What the training child gets to write its checkpoint; its worker waits ten for all of the run."""
+from registry.warming import warm
 
 
 @flow(name="learn-arrival", validate_parameters=False)
@@ -37,10 +32,10 @@ def learn_arrival(arrival: int, token: int) -> State[Any]:
 def learn_one(work: Work) -> int:
     """Learn the arrival's task on what its sequence is now. Returns the version it became."""
     sequence, task = work.arrival.sequence, work.arrival.task
-    with only_attempt(work.home, sequence, work.ours) as record:
+    with work.shop.holding(work.home, sequence, work.ours) as stages:
         filed = _filed(work)
         if filed is None:
-            with _running(work, record):
+            with _running(work, stages):
                 return learn_task(sequence, task)
         _decide(work, filed)
         return filed
@@ -65,32 +60,19 @@ def _decide(work: Work, version: int) -> None:
 
 
 @contextmanager
-def _running(work: Work, record: RunRecord) -> Iterator[None]:
-    """Open what the corridor needs; all that it starts is ended when the block is left."""
+def _running(work: Work, stages: StageProcess) -> Iterator[None]:
+    """Open what the corridor needs beside the child."""
     home, registry = work.home, work.registry
     plan = plan_of(registry, home, work.arrival)
     who = acting(registry)
     allow(who, "file")
     position = [task.name for task in plan.config.tasks].index(work.arrival.task) + 1
-    with ExitStack() as stack:
-        stages = stack.enter_context(StageProcess(home, plan.name, record.add))
-        stack.push(partial(_leave, stages))
-        stages.start(plan.config.tasks[position - 1].resources)
-        base = inspect_base(plan, home, [position], stages)
-        declare(registry, plan, base)
-        desk = opened(registry, who).desk
-        narrator = stack.enter_context(work.telling)
+    stages.ready_for(plan.config.tasks[position - 1].resources)
+    base = inspect_base(plan, home, [position], stages)
+    declare(registry, plan, base)
+    warm()  # the child trains now, and filing needs it
+    desk = opened(registry, who).desk
+    with work.telling as narrator:
         run = Running(home, plan, base, registry, desk, stages, narrator)
-        stack.enter_context(as_running(run))
-        yield
-
-
-def _leave(
-    stages: StageProcess,
-    kind: type[BaseException] | None,
-    error: BaseException | None,
-    trace: TracebackType | None,
-) -> None:
-    """A run that is told to leave has less time than one by hand."""
-    if kind is not None:
-        stages.stop(grace=LEAVE_SECONDS)
+        with as_running(run):
+            yield

@@ -23,8 +23,8 @@ from registry.arrivals import Arrivals
 from registry.fence import Fence, FenceLost
 from registry.records import Json
 
-GRACE = 9.0
-"""Seconds between the signal and the end of everything this process started, and of itself."""
+GRACE = 7.5
+"""Seconds (more than the training child gets) between the signal and the end of everything this process started, and of itself."""
 
 GONE = 75
 """Exit code of a run that did not unwind in time."""
@@ -93,7 +93,11 @@ class Lease:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """End the thread; it is not in the middle of a write any more."""
+        """End the thread."""
+        self.settle()
+
+    def settle(self) -> None:
+        """The run is over: nothing ends it any more. The thread is not in the middle of a write then."""
         self._over.set()
         self._thread.join(timeout=GRACE)
 

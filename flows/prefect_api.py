@@ -48,7 +48,7 @@ def prefect_api() -> Iterator["SyncPrefectClient"]:
                 "the name and password it was started with",
                 "Set PREFECT_API_AUTH_STRING to NAME:PASSWORD.",
             ) from error
-        if status >= 500:
+        if status >= 500 or status == 429:
             raise Unavailable(
                 f"{place} (error {status})", "a server that is well", "Its log says more."
             ) from error

@@ -95,7 +95,7 @@ def _server_away(error: BaseException | None) -> bool:
     """Whether Prefect's server was away or unwell, at the bottom of what was raised."""
     while error is not None:
         if isinstance(error, PrefectHTTPStatusError):
-            return error.response.status_code >= 500
+            return error.response.status_code >= 500 or error.response.status_code == 429
         if isinstance(error, httpx.TransportError):
             return True
         error = error.__cause__

@@ -7,6 +7,7 @@ the folder; the registry remembers it). The same wish twice is one, known by its
 """
 
 import re
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,13 +62,17 @@ def schedule_at(file: Path, when: datetime, *, priority: int, again: bool) -> st
     with prefect_api() as client:
         from prefect.states import Scheduled
 
+        given = _given(path, priority, again)
+        for run in waiting_once(client):
+            if run.name == slug:  # its priority may be another now
+                client.delete_flow_run(run.id)
         ensure_pool(client)
         client.create_flow_run_from_deployment(
             deploy(client, submit_file_spec()),
             name=slug,
             idempotency_key=slug,
             state=Scheduled(scheduled_time=when),
-            parameters=_given(path, priority, again),
+            parameters=given,
             tags=[ONCE],
         )
     return slug
@@ -125,10 +130,11 @@ def watch_folder(registry: "Registry", folder: Path, priority: int) -> str:
     place = folder.expanduser().resolve()
     if not place.is_dir():
         raise BadInput(f"--watch {folder}", "a folder that is there", "Make it first.")
-    slug = _slug(place, "folder")
+    slug, actor = _slug(place, "folder"), acting(registry)
+    allow(actor, "submit")
     with prefect_api() as client:
         put(client, _folder_automation(slug, str(place), priority))
-    Queue(registry, acting(registry)).watch(str(place), priority)
+    Queue(registry, actor).watch(str(place), priority)
     return slug
 
 
@@ -166,7 +172,7 @@ def unschedule(slug: str) -> None:
         for automation in folders(client):
             facts = folder_facts(automation)
             if facts.slug == slug:
-                with open_registry() as registry:
+                with open_registry() as registry, suppress(NotFound):  # another registry's, before
                     Queue(registry, acting(registry)).unwatch(facts.path)
                 client.delete_automation(automation.id)
                 return

@@ -15,7 +15,7 @@ from prefect.client.schemas.actions import (
 )
 from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
 from prefect.concurrency.sync import concurrency
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
 from lori_core.errors import Unavailable
 
@@ -36,7 +36,8 @@ def empty(client: SyncPrefectClient, sequence: str) -> None:
             name, GlobalConcurrencyLimitUpdate(limit=1, active_slots=0)
         )
     except ObjectNotFound:
-        client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=1))
+        with suppress(ObjectAlreadyExists):  # another dispatcher was at it too
+            client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=1))
 
 
 @contextmanager

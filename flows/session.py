@@ -18,6 +18,7 @@ from registry.desks import acting, opened
 from registry.records import SequenceRecord, TaskRecord
 from registry.roles import allow
 from registry.store import Registry, open_registry
+from registry.warming import warm
 
 
 @contextmanager
@@ -67,6 +68,7 @@ def learning(
         run = Running(home, plan, base, registry, desk, stages, narrator)
         stack.enter_context(as_running(run))
         stack.enter_context(_prefect_quiet(home))
+        warm()  # the child trains now, and filing needs it
         yield run
 
 

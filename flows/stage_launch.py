@@ -20,12 +20,19 @@ OWN_THREADS = "LORI_OWN_THREADS"
 DEVICE = "LORI_RANKS_ON"
 """Where the processes of one training compute: `cpu` or `cuda`."""
 
-SHUTDOWN_SECONDS = 15
-"""What torchrun leaves its processes for a last checkpoint before it ends them."""
+TORCHRUN_SECONDS = 2.0
+"""What torchrun itself takes to end its processes and leave, once they had their time."""
 
 
-def launch_command(needs: ResourcesConfig, logs: Path) -> list[str]:
-    """The command of the training child; `logs` is a folder torchrun may litter."""
+def launch_command(needs: ResourcesConfig, logs: Path, *, grace: float) -> list[str]:
+    """The command of the training child.
+
+    Args:
+        needs: of a task.
+        logs: a folder torchrun may litter.
+        grace: seconds after which whoever tells the child to leave ends it: torchrun's processes have
+            written their last checkpoint before, or are ended by it.
+    """
     if needs.processes == 1:
         return bound_command(sys.executable, "-m", "flows.stage_worker")
     one_gpu_each = ["--virtual-local-rank"] if needs.gpus else []
@@ -33,7 +40,7 @@ def launch_command(needs: ResourcesConfig, logs: Path) -> list[str]:
         *(sys.executable, "-m", "torch.distributed.run"),
         *("--standalone", "--nproc-per-node", str(needs.processes)),
         *("--local-addr", "127.0.0.1", "--log-dir", str(logs)),
-        *("--shutdown-timeout", str(SHUTDOWN_SECONDS)),
+        *("--shutdown-timeout", str(max(1, int(grace - TORCHRUN_SECONDS)))),
         *one_gpu_each,
         *("-m", "flows.stage_rank"),
     )

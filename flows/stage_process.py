@@ -32,6 +32,10 @@ from registry.home import writable
 GRACE_SECONDS = 20.0
 """What a stage gets to write its checkpoint when it is told to leave."""
 
+LEAVE_SECONDS = 6.0
+"""What it gets on a worker. A request to cancel is seen within two seconds, and everything is gone ten
+after it was made."""
+
 IDLE_SECONDS = 1.0
 """What a child gets that has nothing to do."""
 
@@ -44,11 +48,21 @@ class StageProcess:
         home: Path,
         name: str,
         record: Callable[[ProcessIdentity], None] = lambda process: None,
+        *,
+        grace: float = GRACE_SECONDS,
     ) -> None:
-        """Nothing is started yet. `record` is told of every process that will be."""
+        """Nothing is started yet.
+
+        Args:
+            home: where the log goes.
+            name: of the log.
+            record: told of every process that will be started.
+            grace: seconds a busy child gets for a checkpoint when it is told to leave.
+        """
         self.log = home / "logs" / f"stages-{name}.log"
         self._litter = home / "logs" / f"torchrun-{name}"
         self._record = record
+        self._grace = grace
         self._needs = ResourcesConfig()
         self._child: subprocess.Popen[bytes] | None = None
         self._identity: ProcessIdentity | None = None
@@ -64,7 +78,7 @@ class StageProcess:
             log = self.log.open("ab")
         with log:
             self._child = subprocess.Popen(
-                launch_command(self._needs, self._litter),
+                launch_command(self._needs, self._litter, grace=self._grace),
                 env=launch_environment(self._needs),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -74,6 +88,16 @@ class StageProcess:
         self._identity = identify(self._child.pid, "stages")
         self._record(self._identity)
         return self._identity
+
+    def recorded_by(self, record: Callable[[ProcessIdentity], None]) -> None:
+        """Tell `record` of the process that was started early, and of every other one."""
+        self._record = record
+        if self._identity is not None:
+            record(self._identity)
+
+    def ready_for(self, needs: ResourcesConfig) -> None:
+        """Have the processes a task needs: those that run, or others in their place."""
+        self._running(needs)
 
     def run(
         self,
@@ -168,7 +192,7 @@ class StageProcess:
         trace: TracebackType | None,
     ) -> None:
         """Idle children need no grace; busy ones (we are leaving on a signal) do."""
-        self.stop(grace=GRACE_SECONDS if kind is not None else IDLE_SECONDS)
+        self.stop(grace=self._grace if kind is not None else IDLE_SECONDS)
 
 
 def _other(needs: ResourcesConfig, has: ResourcesConfig) -> bool:

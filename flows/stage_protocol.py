@@ -16,6 +16,9 @@ from lori_core.errors import BadInput, CheckFailed, LoriError
 SPEC = "spec.json"
 RESULT = "result.json"
 
+_LEFT = ("ended by signal 15", "with exit code 143")
+"""How an account ends after SIGTERM, whether the child handled it or not."""
+
 TRAINING = ("calibrate", "train")
 """The stages that several processes may share."""
 
@@ -46,6 +49,11 @@ class StageCrashed(LoriError):
     def __str__(self) -> str:
         """Say where it failed, and how."""
         return f"stage {self.stage!r} failed (log: {self.log})\n{self.account}"
+
+    @property
+    def told_to_leave(self) -> bool:
+        """Whether it was SIGTERM that ended the child: of what it looked at, that says nothing."""
+        return self.account.endswith(_LEFT)
 
 
 def line(message: Mapping[str, object]) -> bytes:

@@ -1,18 +1,19 @@
 """`lori submit FILE`: a file is checked and queued now, here or at the server of a registry."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from flows.arriving import Prepared, Sent, examine, queue_up
+from flows.arriving import Prepared, Sent, examine, keep
 from flows.room import HomeOfARun
 from flows.submitted_file import content_of, file_document, sequence_named
-from lori_core.errors import BadInput, CheckFailed
+from lori_core.errors import BadInput
 from registry.arrival_records import Arrival, Outcome, Submission
 from registry.arrivals import Arrivals
 from registry.desks import Opened, acting, open_desk, opened, refuse_unless_allowed
 from registry.plain import one_line
 from registry.records import Json
+from registry.roles import may
 from registry.settings import registry_server
 from registry.store import Registry, open_registry, registry_exists
 
@@ -66,6 +67,7 @@ def submit(file: Path, home: Path, *, priority: int, again: bool) -> Submitted:
         sent = Sent(document, "command", folder, again)
         if registry_exists(home):
             with open_registry(home) as registry:
+                sent = replace(sent, may_promote=may(acting(registry), "promote"))
                 place.prepare()
                 prepared = examine(registry, home, sent, whole=True)
         else:
@@ -74,20 +76,20 @@ def submit(file: Path, home: Path, *, priority: int, again: bool) -> Submitted:
         place.accept()
         with open_registry(home) as registry:
             here = opened(registry, acting(registry))
+            # before a dispatcher sees it: its host may not have the files
+            keep(home, prepared)
             submission = here.queue.submit(
                 document, source="command", folder=str(folder), priority=priority, again=again
             )
-            settled = _settle(registry, home, submission, prepared)
+            settled = _settle(registry, submission, prepared)
             return _told(here, settled, sequence, prepared.notes)
 
 
-def _settle(
-    registry: Registry, home: Path, submission: Submission, prepared: Prepared
-) -> Submission:
+def _settle(registry: Registry, submission: Submission, prepared: Prepared) -> Submission:
     """Make the arrivals; where somebody was faster, refuse the submission and say so."""
     try:
-        return queue_up(registry, home, submission, prepared)
-    except (BadInput, CheckFailed) as refusal:
+        return Arrivals(registry).accept(submission.id, prepared.tasks, prepared.learned)
+    except BadInput as refusal:
         Arrivals(registry).refuse(submission.id, one_line(str(refusal)))
         raise
 

@@ -1,7 +1,8 @@
 """Watched folders: what is dropped into one is submitted, and moved to where it shows what became of it.
 
 A file counts as dropped once its size and time rest from one look to the next. It ends in `accepted/`
-or `refused/` beside where it lay, a refused one with a `.why` of one line. A crash between the
+or `refused/` beside where it lay, a refused one with a `.why` of one line; one whose submission waits
+(the disk is full) in `accepted/`, and `lori status` tells what came of it. A crash between the
 submission and the move submits it once more, which changes nothing: the same content is one arrival.
 """
 

@@ -35,16 +35,22 @@ from prefect.workers.process import (
 
 from flows.bound import bound_command
 from flows.dispatcher import Calls, run_dispatcher
+from flows.following import tagged_sequence
 from flows.habits import Habits
-from flows.pools import COMMAND, POOL
+from flows.pools import COMMAND, LEARN_ARRIVAL, POOL
 from flows.processes import ProcessIdentity, end_together, identify
 from flows.queues import SUBMIT_QUEUE, queue_for
+from flows.working import holder_name
 
 LEAVE_SECONDS = 10.0
 """What runs get to checkpoint and leave."""
 
 CLOSE_SECONDS = 3.0
 """What Prefect's worker gets to close afterwards: with a server that is away it would try for minutes."""
+
+INSPECTS = "flows.stage_worker"
+"""The child with which the dispatcher looks at a base: no run. It dies with us and not before us, or
+what was submitted would be refused for it."""
 
 SUBMIT_LIMIT = 4
 """Files that are submitted side by side; each is over in seconds."""
@@ -66,7 +72,11 @@ class BoundJob(ProcessJobConfiguration):
     ) -> None:
         """Put our command where the pool's template has the plain one."""
         if self.command in (None, COMMAND):
-            self.command = shlex.join(bound_command(sys.executable, "-m", "flows.flow_process"))
+            ours = [sys.executable, "-m", "flows.flow_process"]
+            learns = deployment is not None and deployment.entrypoint == LEARN_ARRIVAL
+            if learns and (sequence := tagged_sequence(flow_run.tags)) is not None:
+                ours.append(sequence)
+            self.command = shlex.join(bound_command(*ours))
         super().prepare_for_flow_run(
             flow_run, deployment, flow, work_pool, worker_name, worker_id=worker_id
         )
@@ -77,8 +87,8 @@ class PatientWorker(ProcessWorker):
 
     job_configuration = BoundJob
     leaving = False
-    run_ended: Callable[[], None] | None = None
-    """Called when a run's process is gone: it may be the turn of another."""
+    run_ended: Callable[[str], None] | None = None
+    """Called with the holder's name when a run's process is gone: it may be the turn of another."""
 
     @classmethod
     def __dispatch_key__(cls) -> str:
@@ -108,11 +118,10 @@ class PatientWorker(ProcessWorker):
         task_status: TaskStatus[int] | None = None,
     ) -> ProcessWorkerResult:
         """Run one flow run to its end."""
-        try:
-            return await super().run(flow_run, configuration, task_status)
-        finally:
-            if self.run_ended is not None:
-                self.run_ended()
+        result = await super().run(flow_run, configuration, task_status)
+        if self.run_ended is not None:
+            self.run_ended(holder_name(int(result.identifier)))
+        return result
 
     async def sync_with_backend(self) -> None:
         """Say that we are here, if the server is."""
@@ -165,8 +174,7 @@ def run_worker(home: Path, host: Host, habits: Habits) -> None:
         host: what this worker offers.
         habits: of the dispatcher beside it.
     """
-    if host.gpus:
-        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(host.gpus)
+    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(host.gpus)  # none for runs of the cpu queue
     _log_to_stderr()
     workers = [
         PatientWorker(
@@ -241,7 +249,7 @@ async def _serve(workers: Sequence[PatientWorker], beside: _Beside) -> None:
         lambda: loop.call_soon_threadsafe(stop.set), lambda: loop.call_soon_threadsafe(ask)
     )
     for worker in workers:
-        worker.run_ended = beside.calls.look
+        worker.run_ended = beside.calls.ended
     stopping = asyncio.create_task(stop.wait())
     tasks = [asyncio.create_task(worker.start(printer=_log.info)) for worker in workers]
     await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
@@ -254,7 +262,7 @@ async def _serve(workers: Sequence[PatientWorker], beside: _Beside) -> None:
     _, open_still = await asyncio.wait(tasks, timeout=CLOSE_SECONDS)
     if open_still:  # a client that asks a server that is away; nothing of ours is left
         sys.stderr.flush()
-        os._exit(0)
+        os._exit(0 if beside.failure is None else 1)
     for task in tasks:
         if not task.cancelled() and (error := task.exception()) is not None:
             raise error
@@ -265,6 +273,8 @@ async def _end_runs() -> None:
     runs: list[ProcessIdentity] = []
     for each in psutil.Process().children():
         with contextlib.suppress(psutil.NoSuchProcess):  # it just ended by itself
+            if INSPECTS in each.cmdline():
+                continue
             runs.append(identify(each.pid, "run"))
             each.terminate()
     deadline = asyncio.get_running_loop().time() + LEAVE_SECONDS

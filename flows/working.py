@@ -24,10 +24,11 @@ from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY
 from prefect.states import Cancelled, Completed, Crashed, Failed
 
 from flows.announcing import announce
+from flows.following import Following, following
 from flows.lease import Lease, Pace
 from flows.retrying import Trouble, oom_kills, trouble_of
-from flows.second_fence import second_fence
 from flows.telling import Telling
+from flows.workshop import Workshop
 from lori_core.errors import BadInput, CheckFailed, Unavailable
 from registry.arrival_records import Arrival
 from registry.arrivals import Arrivals
@@ -59,6 +60,9 @@ class Work:
     ours: Callable[[], None]
     """Raises FenceLost unless the arrival is still ours."""
 
+    shop: Workshop
+    """What may stay open for the next arrival of the sequence."""
+
 
 Learn = Callable[[Work], int]
 """Learns an arrival; the version it became."""
@@ -81,7 +85,9 @@ def work_on(arrival: int, token: int, learn: Learn, *, pace: Pace | None = None)
     """
     home = find_home()
     pace = pace or Pace()
+    more = following()
     with ExitStack() as stack:
+        shop = stack.enter_context(Workshop()) if more is None else more.shop
         try:
             registry = stack.enter_context(open_registry(home))
             arrivals = Arrivals(registry, lease=timedelta(seconds=pace.lease))
@@ -98,25 +104,24 @@ def work_on(arrival: int, token: int, learn: Learn, *, pace: Pace | None = None)
             registry=registry.fenced(fence),
             telling=telling,
             ours=lambda: _renew(arrivals, fence, telling),
+            shop=shop,
         )
         killed_before = oom_kills()
-        with (
-            ExitStack() as afterwards,
-            Lease(
-                arrivals,
-                fence,
-                progress=telling.progress_now,
-                beat=_beat(),
-                pace=pace,
-                most=_most_seconds(work.arrival),
-            ) as lease,
-        ):
+        with Lease(
+            arrivals,
+            fence,
+            progress=telling.progress_now,
+            beat=_beat(),
+            pace=pace,
+            most=_most_seconds(work.arrival),
+        ) as lease:
             try:
-                afterwards.enter_context(second_fence(work.arrival.sequence))
+                if more is not None and more.leaving:  # told so before Prefect listened
+                    raise TerminationSignal(signal.SIGTERM)
+                shop.take_slot(work.arrival.sequence)
                 version = learn(work)
-                arrivals.learned(fence, version)
+                _learned(arrivals, fence, version, lease, work, more)
                 announce("lori.arrival.learned", f"arrival.{arrival}", {"version": version})
-                signal.signal(signal.SIGTERM, signal.SIG_IGN)  # nothing is left to be stopped
                 telling.say(f"learned as {work.arrival.sequence}/{version}")
             except FenceLost as lost:
                 telling.say(str(lost))
@@ -132,6 +137,32 @@ def work_on(arrival: int, token: int, learn: Learn, *, pace: Pace | None = None)
                     raise
                 return state
         return Completed(message=f"{work.arrival.sequence}/{version}", data=version)
+
+
+def _learned(
+    arrivals: Arrivals,
+    fence: Fence,
+    version: int,
+    lease: Lease,
+    work: Work,
+    more: Following | None,
+) -> None:
+    """Say that the arrival is learned, and take what comes next where this process goes on."""
+    goes_on = more is not None and more.may_go_on(arrivals, fence)
+    if more is None or not goes_on:
+        work.shop.close()  # before another process may have the turn
+    lease.settle()
+    if more is None or not goes_on:
+        arrivals.learned(fence, version)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # nothing is left to be stopped
+        return
+    after = arrivals.learned_and_next(fence, version, _holder())
+    signal.signal(signal.SIGTERM, more.leave)
+    if after is None:
+        work.shop.close()
+    else:
+        more.go_on_with(after)
+        work.telling.say(f"goes on with arrival {after.id} ({after.task})")
 
 
 def _told(
@@ -192,8 +223,13 @@ def _not_its_turn(lost: FenceLost) -> State[Any]:
     return Cancelled(name="Not its turn", message=str(lost))
 
 
+def holder_name(pid: int) -> str:
+    """What an arrival's row calls the process of this host that has it."""
+    return f"{socket.gethostname()}:{pid}"
+
+
 def _holder() -> str:
-    return f"{socket.gethostname()}:{os.getpid()}"
+    return holder_name(os.getpid())
 
 
 def _beat() -> Callable[[], None]:

@@ -120,6 +120,13 @@ def accounts_exist(registry: Registry) -> bool:
         return session.scalar(select(AccountRow.id).limit(1)) is not None
 
 
+def role_of(registry: Registry, name: str) -> Role | None:
+    """The role of an account that is in use; None for a name that is none's."""
+    with registry._database.reading() as session:
+        found = _find(session, name)
+        return None if found is None or found.disabled else cast(Role, found.role)
+
+
 class Accounts:
     """The accounts of a registry, in the hands of one actor; every method is an admin's."""
 

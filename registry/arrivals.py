@@ -40,11 +40,13 @@ from registry.turns import (
     end,
     expect,
     fail,
+    give_out,
     next_ones,
     over,
     put_back,
     refuse_known_name,
     said_before,
+    successor,
     without_a_word,
 )
 from registry.turns import wait_after as wait_after
@@ -118,11 +120,7 @@ class Arrivals(Submissions):
             with self._database.writing() as session:
                 now = moment(session)
                 for arrival_id in next_ones(session, limit):
-                    row = _arrival(session, arrival_id)
-                    row.state, row.dispatched = "dispatched", now
-                    row.token += 1
-                    row.attempt += 1
-                    row.not_before = row.flow_run_id = None
+                    give_out(_arrival(session, arrival_id), now)
         with self._database.reading() as session:
             rows = session.scalars(
                 select(ArrivalRow)
@@ -130,6 +128,11 @@ class Arrivals(Submissions):
                 .order_by(ArrivalRow.priority.desc(), ArrivalRow.id)
             )
             return tuple(arrival_record(row) for row in rows)
+
+    def due(self) -> bool:
+        """Whether `dispatch` would give something out now."""
+        with self._database.reading() as session:
+            return bool(next_ones(session, None))
 
     def note_flow_run(self, arrival_id: int, token: int, flow_run_id: str) -> None:
         """Remember the flow run of a token; too late for an older one, and then nothing happens."""
@@ -180,11 +183,9 @@ class Arrivals(Submissions):
                 if row.holder != holder:
                     raise FenceLost(arrival_id, token, f"{row.holder} runs it")
                 still_held(session, fence)
+                self._renew(session, row)
             else:
-                row.state, row.holder, row.started = "running", holder, moment(session)
-                row.progress = {}
-                end_others(session, fence)
-            self._renew(session, row)
+                self._begin(session, row, holder)
         return fence
 
     def renew(self, fence: Fence, progress: Json) -> bool:
@@ -216,15 +217,55 @@ class Arrivals(Submissions):
         with self._database.writing() as session:
             if said_before(session, fence, "learned"):
                 return
-            row = still_held(session, fence)
-            row.version, row.reason, row.cancel_requested = version, None, False
-            end(session, row, "learned")
+            self._learned(session, fence, version)
+
+    def goes_on(self, fence: Fence) -> bool:
+        """Whether `learned_and_next` would have something to go on with; nothing is promised.
+
+        Raises:
+            FenceLost: the turn is over.
+        """
+        with self._database.reading() as session:
+            return successor(session, still_held(session, fence)) is not None
+
+    def learned_and_next(self, fence: Fence, version: int, holder: str) -> Arrival | None:
+        """As `learned`; in the same transaction the same holder takes what comes next, if it may.
+
+        That is the next arrival of the sequence for the same queue, given out by the rules of
+        `dispatch` and running from here on, unless another sequence waits for such a worker. It has
+        no flow run yet: `note_flow_run`.
+        """
+        with self._database.writing() as session:
+            if said_before(session, fence, "learned"):
+                return None
+            row = self._learned(session, fence, version)
+            session.flush()  # one at a time: this one is over before the next begins
+            following = successor(session, row)
+            if following is None:
+                return None
+            give_out(following, moment(session))
+            self._begin(session, following, holder)
+            return arrival_record(following)
+
+    def _learned(self, session: Session, fence: Fence, version: int) -> ArrivalRow:
+        row = still_held(session, fence)
+        row.version, row.reason, row.cancel_requested = version, None, False
+        end(session, row, "learned")
+        return row
 
     def failed(self, fence: Fence, reason: str) -> None:
-        """The run failed in a way that no repetition mends; its sequence waits for a person."""
+        """The run failed in a way that no repetition mends; its sequence waits for a person.
+
+        Where somebody had asked to cancel it, it is cancelled: then nobody has to wait.
+        """
         with self._database.writing() as session:
-            if not said_before(session, fence, "failed"):
-                fail(session, still_held(session, fence), reason)
+            if said_before(session, fence, "failed"):
+                return
+            row = still_held(session, fence)
+            if row.cancel_requested:
+                end(session, row, "cancelled")
+            else:
+                fail(session, row, reason)
 
     def cancelled(self, fence: Fence, reason: str) -> None:
         """The run was ended because somebody asked for it."""
@@ -245,6 +286,12 @@ class Arrivals(Submissions):
             if not wait:
                 row.attempt -= 1
             put_back(session, row, reason, wait)
+
+    def _begin(self, session: Session, row: ArrivalRow, holder: str) -> None:
+        row.state, row.holder, row.started = "running", holder, moment(session)
+        row.progress = {}
+        end_others(session, Fence(arrival=row.id, token=row.token))
+        self._renew(session, row)
 
     def _renew(self, session: Session, row: ArrivalRow) -> None:
         row.heartbeat = moment(session)

@@ -84,14 +84,21 @@ class Desk:
             expect: what must serve now (`none`: nothing); None does not ask.
 
         Returns:
-            The promotion: applied, or requested where the policy wants a second person. What serves
-            already is answered by the promotion that put it there.
+            The promotion: applied, or requested where the policy wants a second person, which is all
+            that a trainer may ask for. What serves already is answered by the promotion that put it
+            there.
 
         Raises:
             CheckFailed: the gate or a freeze refuses, the champion moved, the bits are not what was
                 certified, the alias was moved in MLflow, or the role may not.
         """
-        allow(self.actor, promotes_as(to))
+        only_request = to == "champion" and not may(self.actor, "promote")
+        if not only_request:
+            allow(self.actor, promotes_as(to))
+        elif not (
+            may(self.actor, "request") and gating.policy_of(self.registry, sequence).approval
+        ):
+            allow(self.actor, "promote")
         if to == "previous":
             raise BadInput(
                 "alias previous", "champion or candidate", "It follows the champion by itself."
@@ -100,15 +107,20 @@ class Desk:
             whole_number("version", version, least=1)
         said = plain_text("reason", reason)
         return self._promoter.promote(
-            sequence, version, reason=said, to=to, expect=_checked(expect)
+            sequence,
+            version,
+            reason=said,
+            to=to,
+            expect=_checked(expect),
+            only_request=only_request,
         )
 
     def approve(self, promotion_id: int, *, reason: str) -> Promotion:
         """Approve another person's request, which is judged again and applied at once.
 
         Raises:
-            CheckFailed: the actor asked for it himself or is no account; it waits no more; or what
-                it was asked on no longer holds (it has failed then, and must be asked for again).
+            CheckFailed: the actor asked for it himself, submitted the task, or is no account; it
+                waits no more; or what it was asked on no longer holds (it has failed then, and must be asked for again).
         """
         allow(self.actor, "approve")
         return self._promoter.approve(promotion_id, reason=plain_text("reason", reason))

@@ -13,6 +13,7 @@ from sqlalchemy import or_, select
 
 from lori_core.errors import BadInput, CheckFailed
 from registry import applying, decided, gating, ledger, lineage
+from registry.arrival_models import ArrivalRow, SubmissionRow
 from registry.clock import now
 from registry.decision_models import AccountRow, PromotionRow
 from registry.decisions import (
@@ -25,7 +26,7 @@ from registry.decisions import (
     PromotionKind,
 )
 from registry.outbox import enqueue
-from registry.roles import MAY
+from registry.roles import MAY, allow
 from registry.stale import stale_versions
 from registry.store import Registry
 
@@ -44,9 +45,16 @@ class Promoter:
     actor: Actor
 
     def promote(
-        self, sequence: str, version: int | None, *, reason: str, to: Alias, expect: Expect
+        self,
+        sequence: str,
+        version: int | None,
+        *,
+        reason: str,
+        to: Alias,
+        expect: Expect,
+        only_request: bool,
     ) -> Promotion:
-        """See `Desk.promote`, which is this."""
+        """See `Desk.promote`, which is this; `only_request` may ask and never move."""
         with self._deciding(sequence):
             asked = self.newest(sequence) if version is None else version
             served = self._serving(sequence, to)
@@ -62,6 +70,8 @@ class Promoter:
             report = gating.record(self.registry, self.judge(sequence, asked), self.actor.name)
             _refuse_failed(report)
             waits = report.policy.approval and to == "champion"
+            if only_request and not waits:  # the policy changed just now
+                allow(self.actor, "promote")
             made = self._ask(
                 sequence, "promote", to, served, asked,
                 reason=reason, expect=expect, report=report, waits=waits,
@@ -77,6 +87,7 @@ class Promoter:
         with self._deciding(sequence):
             asked = self.promotion(identity)
             self.refuse_first_person("approve this promotion", asked.requested_by)
+            self._refuse_submitter(asked)
             _refuse_answered(asked)
             self._refuse_frozen(sequence)
             applying.refuse_drift(self.registry, sequence, asked.alias)
@@ -187,6 +198,23 @@ class Promoter:
                 f"{requested_by}, who asked for it, made {self.actor.name}'s account or token and"
                 f" could be both: to {what} takes somebody else."
                 f" {self._how_to_find_one(requested_by)}",
+            )
+
+    def _refuse_submitter(self, asked: Promotion) -> None:
+        """A worker asks on the word of whoever submitted the task, who is no second person then."""
+        with self.registry._database.reading() as session:
+            task = lineage.version_row(session, asked.sequence, asked.to_version).task
+            submitters = session.scalars(
+                select(SubmissionRow.submitted_by)
+                .join(ArrivalRow, ArrivalRow.submission_id == SubmissionRow.id)
+                .where(ArrivalRow.sequence == asked.sequence, ArrivalRow.task == task)
+                .where(ArrivalRow.state.in_(("running", "learned")))
+            ).all()
+        if self.actor.name in submitters:
+            raise CheckFailed(
+                "second person",
+                f"{self.actor.name} submitted task {task!r}: to approve its version takes somebody"
+                f" else. {self._how_to_find_one(self.actor.name)}",
             )
 
     @contextmanager

@@ -5,6 +5,10 @@ evaluates and records gate reports, and sets at most the alias `candidate`, whic
 what needs two persons needs two roles: a promoter asks (promotion, waiver), a reviewer answers, so that
 only an admin could do both, and never for a request of his own (the desk sees to that).
 
+A trainer may `request` that a version serve, which is no promotion: only where the sequence's policy
+has a second person decide, and it changes nothing until that person does. So a worker that learns needs
+no right to promote.
+
 An emergency needs one person: a promoter rolls back and freezes, a reviewer may freeze too; to thaw is
 to go on, which is for those who promote. A server that says what it loaded has an account of its own; the
 role `trainer` is the least that may confirm, and cannot touch what serves.
@@ -21,20 +25,20 @@ Action = Literal[
     "submit", "cancel", "hold",
     "file", "adopt", "gate", "nominate", "confirm",
     "approve", "reject", "approve-waiver",
-    "promote", "rollback", "waive", "retire",
+    "request", "promote", "rollback", "waive", "retire",
     "freeze", "thaw",
     "accounts", "webhooks", "repair", "delete",
 ]  # fmt: skip
 """`submit` sends tasks and retries failed ones, `hold` holds and releases. `gate` records a report
-(anybody may compute one). `nominate` moves the alias `candidate`, `promote` the champion. `waive` asks
-for a waiver, `approve-waiver` puts it in force."""
+(anybody may compute one). `nominate` moves the alias `candidate`, `promote` the champion; `request`
+asks a second person to have it moved. `waive` asks for a waiver, `approve-waiver` puts it in force."""
 
 ROLES: tuple[Role, ...] = get_args(Role)
 ACTIONS: tuple[Action, ...] = get_args(Action)
 
 _TRAINER: frozenset[Action] = frozenset(
     {
-        *("read", "file", "adopt", "gate", "nominate", "confirm"),
+        *("read", "file", "adopt", "gate", "nominate", "request", "confirm"),
         *("submit", "cancel", "hold"),
     }
 )
@@ -46,7 +50,7 @@ MAY: Mapping[Role, frozenset[Action]] = {
     "promoter": frozenset(
         {
             *("read", "gate", "nominate", "confirm"),
-            *("promote", "rollback", "waive", "retire", "freeze", "thaw"),
+            *("request", "promote", "rollback", "waive", "retire", "freeze", "thaw"),
         }
     ),
     "admin": frozenset(ACTIONS),

@@ -39,6 +39,7 @@ from registry.records import (
     VersionState,
 )
 from registry.settings import Settings, find_settings, switch_telemetry_off
+from registry.warming import warmed
 
 
 def open_registry(
@@ -412,6 +413,7 @@ class Registry:
         """The aliases and tags of MLflow's registered models."""
         if self._aliases is None:
             switch_telemetry_off()
+            warmed()
             from registry.mlflow_aliases import MlflowAliases  # seconds, like the files
 
             self._aliases = MlflowAliases(self.settings)
@@ -421,6 +423,7 @@ class Registry:
         """Everything MLflow holds under a model's name, for the doctor."""
         if self._stockroom is None:
             switch_telemetry_off()
+            warmed()
             from registry.mlflow_inventory import MlflowInventory  # seconds, like the files
 
             self._stockroom = MlflowInventory(self.settings)
@@ -447,6 +450,7 @@ class Registry:
         if self._given is not None:
             return self._given
         switch_telemetry_off()
+        warmed()
         from registry.mlflow_artifacts import MlflowArtifacts  # seconds; only to file or fetch
 
         return MlflowArtifacts(self.settings, allowed)

@@ -54,7 +54,7 @@ class Submissions:
                 source=source,
                 state="received",
                 document=plain_json("document", document),
-                folder=None if folder is None else plain_text("folder", folder, longest=4096),
+                folder=None if folder is None else _folder(folder, longest=4096),
                 priority=_priority(priority),
                 again=again,
                 submitted_by=plain_text("name", submitted_by, longest=128),
@@ -168,7 +168,7 @@ class Submissions:
 
     def watch(self, folder: str, priority: int, by: str) -> Watch:
         """Submit what is dropped into a folder from now on; a known one gets the new priority."""
-        place = plain_text("folder", folder, longest=1024)
+        place = _folder(folder, longest=1024)
         with self._database.writing() as session:
             row = session.scalar(select(WatchRow).where(WatchRow.folder == place))
             if row is None:
@@ -182,7 +182,7 @@ class Submissions:
     def unwatch(self, folder: str) -> None:
         """Watch a folder no longer. Raises NotFound where it is not watched."""
         with self._database.writing() as session:
-            row = session.scalar(select(WatchRow).where(WatchRow.folder == folder.strip()))
+            row = session.scalar(select(WatchRow).where(WatchRow.folder == folder))
             if row is None:
                 raise NotFound(f"folder {folder!r}", "one that is watched")
             session.delete(row)
@@ -197,6 +197,12 @@ class Submissions:
 def _refuse_settled(row: SubmissionRow) -> None:
     if row.state != "received":
         raise BadInput(f"submission {row.id} is {row.state}", "one that was just received")
+
+
+def _folder(path: str, *, longest: int) -> str:
+    """A path as it is, with every space it has, if a column can hold it."""
+    plain_text("folder", path, longest=longest)
+    return path
 
 
 def _priority(value: int) -> int:

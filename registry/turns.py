@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -33,10 +33,17 @@ def wait_after(attempt: int) -> timedelta:
     return min(FIRST_WAIT * doubled, LONGEST_WAIT)
 
 
-def next_ones(session: Session, limit: Mapping[str, int] | None) -> list[int]:
-    """The arrivals whose turn it is: one of each sequence that is idle, not held and not blocked."""
+def next_ones(
+    session: Session, limit: Mapping[str, int] | None, *, ended: int | None = None
+) -> list[int]:
+    """The arrivals whose turn it is: one of each sequence that is idle, not held and not blocked.
+
+    The arrival `ended` is taken for over.
+    """
     out = session.execute(
-        select(ArrivalRow.sequence, ArrivalRow.queue).where(ArrivalRow.state.in_(OUT))
+        select(ArrivalRow.sequence, ArrivalRow.queue).where(
+            ArrivalRow.state.in_(OUT), ArrivalRow.id != (ended or 0)
+        )
     ).all()
     closed = {sequence for sequence, _ in out}
     closed.update(blocked_ones(session))
@@ -61,6 +68,37 @@ def next_ones(session: Session, limit: Mapping[str, int] | None) -> list[int]:
             if queue in room:
                 room[queue] -= 1
     return found
+
+
+def successor(session: Session, ended: ArrivalRow) -> ArrivalRow | None:
+    """What the run of an arrival that ends now may go on with, in the process it has.
+
+    The next one of the same sequence and queue, if it would be given out now; None too while another
+    sequence waits for a worker of the same kind: a process that went on would let it starve.
+    """
+    turns = next_ones(session, None, ended=ended.id)
+    due = session.scalars(select(ArrivalRow).where(ArrivalRow.id.in_(turns)))
+    untaken = session.scalars(select(ArrivalRow).where(ArrivalRow.state == "dispatched"))
+    found = None
+    for row in (*due, *untaken):
+        if row.sequence == ended.sequence:
+            found = row if row.state == "waiting" and row.queue == ended.queue else None
+        elif _kind(row.queue) == _kind(ended.queue):
+            return None
+    return found
+
+
+def _kind(queue: str) -> str:
+    """What kind of worker serves a queue: `cpu`, or `gpu` for all of `gpu-1`, `gpu-2`, ..."""
+    return queue.partition("-")[0]
+
+
+def give_out(row: ArrivalRow, now: datetime) -> None:
+    """Give an arrival its turn, under a token nobody has."""
+    row.state, row.dispatched = "dispatched", now
+    row.token += 1
+    row.attempt += 1
+    row.not_before = row.flow_run_id = None
 
 
 def blocked_ones(session: Session) -> dict[str, int]:

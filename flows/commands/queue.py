@@ -20,6 +20,7 @@ def cancel(targets: tuple[str, ...]) -> None:
     from flows.desk import at_desk
     from flows.queue_standing import OPEN
     from flows.queue_targets import targets_of
+    from lori_core.errors import BadInput
     from registry.arrivals import in_turn
 
     with at_desk() as here:
@@ -29,7 +30,12 @@ def cancel(targets: tuple[str, ...]) -> None:
                 continue
             there = here.queue.arrivals(sequence, states=OPEN)
             for arrival in reversed(in_turn(there)):  # the last first: none moves up meanwhile
-                _tell_cancelled(here.queue.cancel(arrival.id))
+                try:
+                    _tell_cancelled(here.queue.cancel(arrival.id))
+                except BadInput:
+                    if here.queue.arrival(arrival.id).state in OPEN:
+                        raise
+                    click.echo(f"arrival {arrival.id} ({sequence}: {arrival.task}) was over before")
             if not there:
                 click.echo(f"{sequence}: nothing waits")
 

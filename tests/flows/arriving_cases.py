@@ -30,6 +30,9 @@ class Desk:
     name: str = ".lori"
     """Of the home."""
 
+    sender: str = "tests"
+    """Who submits."""
+
     @property
     def home(self) -> Path:
         return self.folder / self.name
@@ -100,7 +103,7 @@ class Desk:
             folder=str(self.folder),
             priority=priority,
             again=again,
-            submitted_by="tests",
+            submitted_by=self.sender,
         )
         return prepare(self.registry, self.home, received)
 

@@ -2,6 +2,7 @@
 
     python -m tests.flows.stand_in worker NAME     a worker whose runs use the stand-in
     python -m tests.flows.stand_in trainer NAME    a worker that really trains, under the same short lease
+    python -m tests.flows.stand_in broken NAME     a worker whose dispatcher has a bug
 
 Everything else is real: rows, leases, Prefect's server, workers, flow processes, the bound child.
 `HOME/seen/SEQUENCE.jsonl` has a line for each beginning and each end of a child, and `overlap` where
@@ -18,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from prefect import flow
 from prefect.client.schemas.objects import State
@@ -187,6 +188,7 @@ def seen(home: Path, sequence: str) -> Seen:
 
 FLOWS = {
     "worker": "tests.flows.stand_in.learn_stand_in",
+    "broken": "tests.flows.stand_in.learn_stand_in",
     "trainer": "tests.flows.stand_in.learn_soon",
 }
 
@@ -195,6 +197,13 @@ def main() -> None:
     kind, name = sys.argv[1:]
     from flows.worker_start import start_worker
 
+    if kind == "broken":
+        from flows.dispatcher import Dispatcher
+
+        def bug(*_: object) -> NoReturn:
+            raise ZeroDivisionError("a bug of ours")
+
+        Dispatcher.tick = bug  # type: ignore[method-assign]
     habits = Habits(look=1.0, patience=timedelta(seconds=LEASE), learn_arrival=FLOWS[kind])
     limit = int(os.environ.get("STAND_IN_LIMIT", "2"))
     start_worker(gpus=None, limit=limit, name=name, habits=habits)

@@ -1,5 +1,6 @@
 """From what was submitted to what is learned under which settings; nothing is trained here."""
 
+import errno
 import json
 import subprocess
 import sys
@@ -12,9 +13,10 @@ import pytest
 from flows.arrival_plan import plan_of
 from flows.arriving import Sent, examine, free_name, prepare, queue_up
 from flows.plan import read_plan
+from flows.stage_protocol import StageCrashed
 from flows.submitted_file import FROM_VARIABLE, file_document
 from lori_core.errors import BadInput
-from registry.accounts import owner
+from registry.accounts import Accounts, owner
 from registry.retention import delete_version
 from registry.store import open_registry
 from tests.flows.arriving_cases import Desk, know_base
@@ -248,6 +250,49 @@ def test_from_outside_no_code_runs(desk: Desk) -> None:
         assert "would run code" in desk.refused(sent, source="folder")
 
 
+def test_who_may_not_promote_has_no_worker_do_it(desk: Desk) -> None:
+    accounts = Accounts(desk.registry, owner())
+    accounts.create("ann", "admin")
+    accounts.create("tom", "trainer")
+    desk.sender = "ann"
+    desk.send(desk.file("color", more="promotion: auto"))
+    for desk.sender, source in (("tom", "api"), ("os:tom", "folder"), ("ann", "event")):
+        lax = desk.task("size", gate={"max_guard_drop": 1.0})
+        assert "gate.max_guard_drop of 'tiny'" in desk.refused(lax, source=source)  # type: ignore[arg-type]
+        new = desk.file("size", name="other", more="promotion: auto")
+        assert "Have an admin submit it" in desk.refused(new, source=source)  # type: ignore[arg-type]
+    desk.sender = "tom"
+    assert desk.send(desk.task("size"), source="api").state == "accepted"
+    assert desk.send(desk.task("animal", promotion="approval")).state == "accepted"
+    desk.sender = "ann"
+    strict = desk.task("shape", gate={"max_guard_drop": 0.01}, promotion="auto")
+    assert desk.send(strict, source="api").state == "accepted"
+
+
+def test_metrics_of_ones_own_lie_beside_one_another(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.send(desk.file("size"))
+    (desk.folder / "far").mkdir()
+    for folder, name in ((desk.folder, "near_metric"), (desk.folder / "far", "far_metric")):
+        (folder / f"{name}.py").write_text("def score(prompts, outputs, rows):\n    return []\n")
+
+    def sent(task: str, metric: str) -> dict[str, object]:
+        found = desk.task(task)
+        return {**found, "task": {**dict(found["task"]), "metric": metric}}  # type: ignore[call-overload]
+
+    assert desk.send(sent("color", "near_metric:score")).state == "accepted"
+    monkeypatch.delitem(sys.modules, "near_metric")  # `lori submit` is a process of its own
+    far = sent("animal", "far_metric:score")
+    for split in ("train", "test"):
+        far["task"][split] = {"path": str(desk.folder / desk.rows("animal", split))}  # type: ignore[index]
+    received = desk.arrivals.receive(
+        far, source="command", folder=str(desk.folder / "far"), submitted_by="x"
+    )
+    assert "near_metric" in str(prepare(desk.registry, desk.home, received).reason)
+    assert desk.send(sent("animal", "near_metric:score")).state == "accepted"
+
+
 def test_prepared_twice_a_submission_makes_no_second_arrival(desk: Desk) -> None:
     received = desk.arrivals.receive(
         file_document(desk.file("color")), source="api", folder=str(desk.folder), submitted_by="x"
@@ -296,6 +341,35 @@ def test_nobody_stumbles_twice_over_one_submission(
         desk.send(desk.task("color"))
     assert desk.arrivals.received() == ()
     assert "a fault of ours, KeyError" in str(desk.arrivals.submission(1).reason)
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        StageCrashed("inspect", "x.log", "the training process was ended by signal 15"),
+        StageCrashed("inspect", "x.log", "the training process ended by itself with exit code 143"),
+    ],
+)
+def test_a_full_disk_or_a_worker_that_leaves_costs_no_submission(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, trouble: Exception
+) -> None:
+    def stumble(*_: object, **__: object) -> None:
+        raise trouble
+
+    with monkeypatch.context() as now:
+        now.setattr("flows.arriving.keep_rows", stumble)
+        assert desk.send(desk.file("color")).state == "received"
+    [waits] = desk.arrivals.received()
+    assert prepare(desk.registry, desk.home, waits).state == "accepted"
+
+
+def test_a_base_that_ends_its_child_is_refused(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stumble(*_: object, **__: object) -> None:
+        raise StageCrashed("inspect", "x.log", "the training process was killed (out of memory?)")
+
+    monkeypatch.setattr("flows.arriving.keep_rows", stumble)
+    assert "out of memory" in desk.refused(desk.file("color"))
 
 
 def test_relative_folders_start_where_the_home_lies(desk: Desk) -> None:

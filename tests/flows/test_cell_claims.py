@@ -72,6 +72,20 @@ def test_a_helper_that_is_killed_costs_time_alone(tmp_path: Path) -> None:
     dead = subprocess.run([sys.executable, "-c", claim, str(tmp_path)], check=False)
     assert dead.returncode == -9
     done: list[str] = []
+    side_by_side(
+        KEYS,
+        scored=done.__contains__,
+        score=lambda key, still: done.append(key),
+        claims=Claims(tmp_path),
+        wait=None,
+    )
+    assert sorted(done) == sorted(KEYS)
+
+
+@pytest.mark.parametrize("left", ["", '{"where": "another host", "pid": 1, "started": 0.0}'])
+def test_of_a_claim_that_tells_nothing_here_its_silence_tells(tmp_path: Path, left: str) -> None:
+    (tmp_path / "cell-3.claim").write_text(left)
+    done: list[str] = []
     waited: list[int] = []
 
     def wait(missing: int) -> None:

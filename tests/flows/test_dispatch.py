@@ -3,9 +3,13 @@ from pathlib import Path
 
 import pytest
 
+from flows.dispatcher import STUMBLED, Dispatcher
+from flows.habits import Habits
+from registry.arrival_records import Submission
 from registry.arrivals import Arrivals
+from registry.store import Registry, open_registry
 from registry.submissions import Submissions
-from tests.flows.crew import a_crew, wait_until
+from tests.flows.crew import STAND_IN, a_crew, wait_until
 from tests.flows.orchestrator_soak import Size, survive
 from tests.flows.tiny import write_sequence
 from tests.registry.servers import NotHere
@@ -18,6 +22,34 @@ def test_each_arrival_is_learned_once_in_order_and_alone_whoever_is_killed(tmp_p
         survive(tmp_path, size)
     except NotHere as reason:
         pytest.skip(str(reason))
+
+
+def test_a_submission_we_stumble_over_is_refused_and_the_next_one_is_prepared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def stumble(registry: Registry, home: Path, submission: Submission) -> Submission:
+        if submission.document["number"] == 1:
+            raise ZeroDivisionError("a bug of ours")
+        return Submissions(registry).refuse(submission.id, "read")
+
+    monkeypatch.setattr("flows.dispatcher.prepare", stumble)
+    with open_registry(tmp_path) as registry:
+        submissions = Submissions(registry)
+        for number in (1, 2):
+            submissions.receive({"number": number}, source="api", folder=None, submitted_by="tests")
+        Dispatcher(registry, tmp_path, Habits()).prepare()
+        told = [submissions.submission(number).reason for number in (1, 2)]
+    assert told == [STUMBLED, "read"]
+    assert "ZeroDivisionError: a bug of ours" in caplog.text
+
+
+@pytest.mark.slow
+def test_a_worker_whose_dispatcher_has_a_bug_says_so_and_ends(tmp_path: Path) -> None:
+    with a_crew(tmp_path) as crew:
+        worker = crew.worker("worker", (*STAND_IN[:-1], "broken"))
+        assert worker.process is not None
+        assert worker.process.wait(timeout=120) == 1
+        assert "ZeroDivisionError: a bug of ours" in worker.log.read_text()
 
 
 @pytest.mark.slow

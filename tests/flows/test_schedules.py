@@ -65,12 +65,12 @@ def test_the_same_wish_twice_is_one_and_is_taken_back_once(prefect_place: Prefec
     file = prefect_place.file("twice")
     later = datetime.now(UTC) + timedelta(days=200)
     slugs = [schedule_cron(file, "0  3 * * *", "UTC", priority=p, again=False) for p in (1, 2)]
-    slugs += [schedule_at(file, later, priority=0, again=False) for _ in range(2)]
+    slugs += [schedule_at(file, later, priority=p, again=False) for p in (0, 3)]
     assert slugs[0] == slugs[1] != slugs[2] == slugs[3]
     found = {each.slug: each for each in schedules()}
     assert len(found) == 2
     assert found[slugs[0]].priority == 2
-    assert found[slugs[2]].next == later
+    assert (found[slugs[2]].next, found[slugs[2]].priority) == (later, 3)
     listed = json.loads(prefect_place.lori("schedules", "--json").stdout)
     assert {each["slug"]: each["kind"] for each in listed} == {slugs[0]: "cron", slugs[2]: "at"}
     assert prefect_place.lori("unschedule", slugs[0]).returncode == 0
@@ -94,6 +94,9 @@ def test_a_watched_folder_is_seen_in_prefect_and_known_to_the_dispatcher(
         assert (watch.folder, watch.priority, facts.priority) == (str(tmp_path), 7, 7)
         unschedule(slug)
         assert Arrivals(registry).watches() == ()
+        slug = watch_folder(registry, tmp_path, 7)
+        Arrivals(registry).unwatch(str(tmp_path))  # a registry that was made anew, say
+        unschedule(slug)
     assert schedules() == ()
 
 

@@ -136,8 +136,6 @@ def test_the_queue_is_shown_and_changed_by_hand(desk: Desk, shell: Lab) -> None:
     assert (held["held"], held["expected"]) == (True, None)
     assert running["expected"] is not None
     assert [each["version"] for each in found["queue"]["history"]] == [1]
-    assert "is asked to end" in shell.lori("cancel", "2").stdout
-    assert desk.arrivals.renew(fence, {})
     desk.arrivals.failed(fence, "no room")
     blocked = shell.lori("status").stdout
     assert "arrival 2 (size) failed: no room" in blocked
@@ -147,8 +145,12 @@ def test_the_queue_is_shown_and_changed_by_hand(desk: Desk, shell: Lab) -> None:
     assert desk.arrivals.dispatch() == ()
     assert "lunch" in shell.lori("status").stdout
     assert shell.lori("release", "tiny", "3").returncode == 0
+    [out] = desk.arrivals.dispatch()
+    fence = desk.arrivals.take(out.id, out.token, "host:1")
     cancelled = shell.lori("cancel", "tiny").stdout.splitlines()
     assert [line.split()[1] for line in cancelled] == ["3", "2"]
+    assert "is asked to end" in cancelled[1]
+    assert desk.arrivals.renew(fence, {})
 
 
 def test_verbs_that_do_not_fit_are_refused_in_one_line(desk: Desk, shell: Lab) -> None:

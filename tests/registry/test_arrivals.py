@@ -379,7 +379,7 @@ def test_what_does_not_run_is_cancelled_at_once(arrivals: Arrivals) -> None:
         arrivals.cancel(9, "ann")
 
 
-@pytest.mark.parametrize("end", ["says so", "is silent", "crashes", "leaves"])
+@pytest.mark.parametrize("end", ["says so", "is silent", "crashes", "fails", "leaves"])
 def test_a_running_one_is_asked_to_end_and_is_cancelled_however_it_ends(
     arrivals: Arrivals, end: str
 ) -> None:
@@ -396,6 +396,8 @@ def test_a_running_one_is_asked_to_end_and_is_cancelled_however_it_ends(
         arrivals.expire()
     elif end == "crashes":
         arrivals.lost(fence.arrival, fence.token, "crashed")
+    elif end == "fails":
+        arrivals.failed(fence, "bad rows")
     else:
         arrivals.give_back(fence, "the worker leaves", wait=timedelta(0))
     ended = arrivals.arrival(fence.arrival)

@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from arrival_cases import new_task
 from decision_cases import (
     ADA,
     ANN,
@@ -26,9 +27,11 @@ from folder_artifacts import FolderArtifacts
 from sqlalchemy import text
 
 from lori_core.errors import BadInput, CheckFailed, NotFound
-from registry import applying, ledger, outbox, verified
+from registry import applying, ledger, outbox, promoting, verified
 from registry.applying import reconcile
+from registry.arrivals import Arrivals
 from registry.clock import now
+from registry.decisions import GateReport
 from registry.desk import Desk
 from registry.store import Registry, open_registry
 
@@ -151,6 +154,61 @@ def test_where_the_policy_asks_another_person_decides(
     assert aliases.aliases[MODEL, "champion"] == 1
     assert kinds(asking) == ["requested", "approved", "applying", "applied"]
     assert Desk(asking, BEN).pending(None) == ()
+
+
+def test_a_trainer_may_ask_where_another_person_decides_and_only_there(
+    asking: Registry, aliases: FakeAliases
+) -> None:
+    asked = Desk(asking, TOM).promote("assistant", 1, reason=WHY)
+    assert (asked.status, asked.requested_by) == ("requested", "tom")
+    assert aliases.aliases == {}
+    again = Desk(asking, TOM).promote("assistant", 1, reason="once more")
+    assert again.id == asked.id
+    done = Desk(asking, BEN).approve(asked.id, reason="looked at it")
+    assert (done.status, done.approved_by) == ("applied", "ben")
+    assert aliases.aliases == {(MODEL, "champion"): 1}
+
+    record = asking.sequence("assistant")
+    asking.declare_sequence(replace(record, settings={**record.settings, "promotion": "auto"}))
+    before = kinds(asking)
+    for version in (1, 2):
+        with pytest.raises(CheckFailed, match="role: tom is a trainer; to promote takes"):
+            Desk(asking, TOM).promote("assistant", version, reason=WHY)
+    assert kinds(asking) == before
+
+
+def test_a_trainer_s_request_moves_nothing_where_the_policy_changes_under_it(
+    asking: Registry, aliases: FakeAliases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge = promoting.Promoter.judge
+
+    def change_then_judge(promoter: promoting.Promoter, sequence: str, version: int) -> GateReport:
+        record = asking.sequence(sequence)
+        asking.declare_sequence(
+            replace(record, settings={**record.settings, "promotion": "manual"})
+        )
+        return judge(promoter, sequence, version)
+
+    monkeypatch.setattr(promoting.Promoter, "judge", change_then_judge)
+    with pytest.raises(CheckFailed, match="role: tom is a trainer; to promote takes"):
+        Desk(asking, TOM).promote("assistant", 1, reason=WHY)
+    assert aliases.aliases == {}
+    assert Desk(asking, ADA).pending("assistant") == ()
+
+
+def test_who_submitted_a_task_does_not_approve_what_its_worker_asked_for(
+    asking: Registry, aliases: FakeAliases
+) -> None:
+    arrivals = Arrivals(asking)
+    submission = arrivals.receive({}, source="api", folder=None, submitted_by="ada")
+    arrivals.accept(submission.id, [new_task("t01")], {})
+    [out] = arrivals.dispatch()
+    arrivals.learned(arrivals.take(out.id, out.token, "host-1"), 1)
+    asked = Desk(asking, TOM).promote("assistant", 1, reason=WHY)
+    with pytest.raises(CheckFailed, match="second person: ada submitted task 't01'"):
+        Desk(asking, ADA).approve(asked.id, reason="mine")
+    assert aliases.aliases == {}
+    assert Desk(asking, BEN).approve(asked.id, reason="looked").status == "applied"
 
 
 def test_nobody_approves_what_he_asked_for(asking: Registry, aliases: FakeAliases) -> None:

@@ -27,7 +27,10 @@ def test_nothing_a_trainer_may_do_changes_what_serves() -> None:
         allow(actor("trainer"), "promote")
 
 
-@pytest.mark.parametrize(("asks", "answers"), [("promote", "approve"), ("waive", "approve-waiver")])
+@pytest.mark.parametrize(
+    ("asks", "answers"),
+    [("request", "approve"), ("promote", "approve"), ("waive", "approve-waiver")],
+)
 def test_what_needs_two_persons_needs_two_roles(asks: str, answers: str) -> None:
     both = [role for role in ROLES if {asks, answers} <= MAY[role]]
     assert both == ["admin"]

@@ -92,6 +92,15 @@ def test_a_submission_makes_all_of_its_arrivals_or_none(arrivals: Arrivals) -> N
     assert arrivals.received() == (received,)
 
 
+def test_a_folder_keeps_every_space_it_has(arrivals: Arrivals) -> None:
+    odd = "/data/two  spaces "
+    received = arrivals.receive({}, source="event", folder=odd, submitted_by="ann")
+    assert arrivals.submission(received.id).folder == odd
+    assert arrivals.watch(odd, 0, "ann").folder == odd
+    arrivals.unwatch(odd)
+    assert arrivals.watches() == ()
+
+
 def test_a_folder_is_watched_once_and_no_longer_when_that_is_said(arrivals: Arrivals) -> None:
     arrivals.watch("/drop", 0, "ann")
     arrivals.watch("/drop", 4, "bob")
