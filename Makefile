@@ -23,7 +23,7 @@ demo: $(STAMP)  ## learn four small tasks in order; show what one adapter loses 
 	@start=$$(date +%s); $(BIN)/lori demo && echo "the demo took $$(( $$(date +%s) - start )) s"
 
 test: $(STAMP)  ## every test, slow ones too; those on real data need LORI_DATA and LORI_MODELS
-	$(BIN)/python -m pytest -q -rs --numprocesses=auto --maxprocesses=4 --dist=loadfile --durations=25
+	$(BIN)/python -m pytest -q -rs --numprocesses=3 --dist=loadfile --no-loadscope-reorder --durations=60
 
 check: $(STAMP)  ## what CI runs
 	$(BIN)/ruff format --check .

@@ -5,43 +5,36 @@ transaction, and Prefect makes one flow run of one key. A store or server that i
 asked again at the next look.
 """
 
-import fcntl
 import logging
-import os
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from queue import SimpleQueue
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
-from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
-from prefect.states import Crashed
+from prefect.states import Cancelled, Crashed
 
-from flows.announcing import announce, folder_resource
-from flows.arriving import prepare
 from flows.following import run_key, run_name, run_tags
 from flows.habits import Habits
 from flows.pools import POOL, apply
 from flows.prefect_api import prefect_api
+from flows.preparing import Preparing
 from flows.queues import CPU_QUEUE
 from flows.second_fence import empty
-from flows.submitted_file import file_document
-from flows.watching import Drops, move_away
 from lori_core.errors import BadInput, Unavailable
-from registry.arrival_records import OUT, Arrival, Submission, Watch
+from registry.arrival_records import OUT, Arrival
 from registry.arrivals import Arrivals
-from registry.home import writable
 from registry.store import Registry, open_registry
-from registry.submissions import Submissions
 
 GLANCE = 1.0
 """Seconds between two questions to our own store, one select each, whether a look is worth it now."""
@@ -50,7 +43,6 @@ RETRIES = 1
 """Of one request, which takes seconds: the next look is a retry too."""
 
 LEARN = "learn-arrival"
-STUMBLED = "a fault of ours while it was read; the worker's log has the traceback"
 
 CLUSTER_PATIENCE = timedelta(minutes=30)
 """How long a run may take to begin where a cluster has to find a machine and fetch an image."""
@@ -83,10 +75,10 @@ class Dispatcher:
 
     def __init__(self, registry: Registry, home: Path, habits: Habits) -> None:
         """Nothing is asked yet."""
-        self._registry, self._home, self._habits = registry, home, habits
-        self._arrivals, self._submissions = Arrivals(registry), Submissions(registry)
-        self._drops = Drops()
-        self._put_off: frozenset[int] = frozenset()  # submissions: the disk is full, say
+        self._habits = habits
+        self._arrivals = Arrivals(registry)
+        self._preparing = Preparing(registry, home)
+        self._seen: dict[UUID, float] = {}  # states of flow runs: when we saw them first
 
     def tick(self, prefect: SyncPrefectClient, gone: Collection[str] = ()) -> Tick:
         """One look.
@@ -99,7 +91,7 @@ class Dispatcher:
             Unavailable: our store is away.
         """
         return Tick(
-            prepared=self.prepare(),
+            prepared=self._preparing.look(),
             expired=tuple(each.id for each in self._arrivals.expire()),
             lost=tuple(self._reconcile(prefect, gone)),
             sent=tuple(self._send(prefect)),
@@ -111,60 +103,11 @@ class Dispatcher:
         Raises:
             Unavailable: our store is away.
         """
-        new = {each.id for each in self._submissions.received()} - self._put_off
-        return bool(new) or self._arrivals.due()
+        return self._preparing.pressing() or self._arrivals.due()
 
-    # What came
-
-    def prepare(self) -> tuple[int, ...]:
-        """Take dropped files and prepare what was received, unless another dispatcher is at it."""
-        with _alone(self._home / "runs" / "prepare.lock") as alone:
-            if not alone:
-                return ()
-            dropped = list(self._drops.at_rest(self._submissions.watches()))
-            taken = [self._take_drop(watch, path) for watch, path in dropped]
-            sent = [self._settle(each) for each in self._submissions.received()]
-            self._put_off = frozenset(each.id for each in sent if each.state == "received")
-            done = [each for each in (*taken, *sent) if each is not None]
-            return tuple(each.id for each in done if each.id not in self._put_off)
-
-    def _take_drop(self, watch: Watch, path: Path) -> Submission | None:
-        """Submit one dropped file and move it to where it shows what became of it."""
-        try:
-            submission = self._submissions.receive(
-                file_document(path),
-                source="folder",
-                folder=watch.folder,
-                priority=watch.priority,
-                submitted_by=watch.submitted_by,
-            )
-        except Unavailable:
-            raise
-        except BadInput as refusal:  # no text, or none that is kept: nothing was received
-            self._move(path, str(refusal))
-            return None
-        told = {"path": str(path), "submission": submission.id}
-        announce("lori.file.dropped", folder_resource(watch.folder), told)
-        settled = self._settle(submission)
-        self._move(path, settled.reason if settled.state == "refused" else None)
-        return settled
-
-    def _move(self, path: Path, refusal: str | None) -> None:
-        try:
-            move_away(path, refusal)
-        except OSError as error:  # a folder we may not write: then it is taken once, where it lies
-            self._drops.leave(path)
-            log.warning("%s stays where it is: %s", path, error.strerror)
-
-    def _settle(self, submission: Submission) -> Submission:
-        """Prepare a submission; one that we stumble over must not stop all others."""
-        try:
-            return prepare(self._registry, self._home, submission)
-        except Unavailable:
-            raise
-        except Exception:
-            log.exception("submission %s", submission.id)
-            return self._submissions.refuse(submission.id, STUMBLED)
+    def close(self) -> None:
+        """Wait for the submission that is being prepared, if one is."""
+        self._preparing.close()
 
     # What is over
 
@@ -172,29 +115,41 @@ class Dispatcher:
         """Take the turn from arrivals whose flow run is over, or will never begin."""
         out = self._arrivals.arrivals(states=OUT)
         runs = _runs(prefect, [UUID(each.flow_run_id) for each in out if each.flow_run_id])
+        ages = self._ages(runs.values())
         for arrival in out:
             run = runs.get(UUID(arrival.flow_run_id)) if arrival.flow_run_id else None
+            if run is not None and _cancelled_there(run) and self._cancelled_at_once(arrival):
+                continue
             if arrival.state == "running" and arrival.holder in gone:
                 why: str | None = "its process ended without a word"
             elif arrival.flow_run_id is None:
                 continue  # it was just given out, or taken by a run that goes on
             else:
                 ours = run is None or run.work_pool_name == POOL
-                why = _why_over(arrival, run, self._habits.patience if ours else CLUSTER_PATIENCE)
+                patience = self._habits.patience if ours else CLUSTER_PATIENCE
+                why = _why_over(arrival, run, ages, patience)
             if why is None:
-                self._pass_on(arrival, run)
                 continue
             if run is not None and run.state is not None and not run.state.is_final():
                 prefect.set_flow_run_state(run.id, Crashed(message=why), force=True)
             if self._arrivals.lost(arrival.id, arrival.token, why).token != arrival.token:
                 yield arrival.id
 
-    def _pass_on(self, arrival: Arrival, run: FlowRun | None) -> None:
-        """Cancel an arrival whose flow run is being cancelled in Prefect."""
-        cancelling = run is not None and run.state is not None and run.state.is_cancelling()
-        if cancelling and arrival.state == "running" and not arrival.cancel_requested:
-            with suppress(BadInput):  # it ended just now
-                self._arrivals.cancel(arrival.id, "Prefect")
+    def _ages(self, runs: Iterable[FlowRun]) -> dict[UUID, timedelta]:
+        """How long we have seen flow runs in their state: no clock of another host is asked."""
+        now = time.monotonic()
+        states = [run.state.id for run in runs if run.state is not None]
+        self._seen = {each: self._seen.get(each, now) for each in states}
+        return {each: timedelta(seconds=now - since) for each, since in self._seen.items()}
+
+    def _cancelled_at_once(self, arrival: Arrival) -> bool:
+        """Cancel an arrival whose flow run was cancelled in Prefect; False where its run ends first."""
+        if arrival.cancel_requested:
+            return False
+        try:
+            return self._arrivals.cancel(arrival.id, "Prefect").state == "cancelled"
+        except BadInput:  # it ended just now
+            return False
 
     # Whose turn it is
 
@@ -267,8 +222,8 @@ def run_dispatcher(
     with (
         temporary_settings(updates={PREFECT_CLIENT_MAX_RETRIES: RETRIES}),
         open_registry(home) as registry,
+        closing(Dispatcher(registry, home, habits)) as dispatcher,
     ):
-        dispatcher = Dispatcher(registry, home, habits)
         gone: set[str] = set()
         while not calls.leaving:
             try:
@@ -326,7 +281,18 @@ def _runs(prefect: SyncPrefectClient, wanted: list[UUID]) -> dict[UUID, FlowRun]
     return {run.id: run for run in found}
 
 
-def _why_over(arrival: Arrival, run: FlowRun | None, patience: timedelta) -> str | None:
+def _cancelled_there(run: FlowRun) -> bool:
+    """Whether somebody cancelled a flow run in Prefect. Runs that end under another name gave their
+    arrival back, or had it no more."""
+    if run.state is None:
+        return False
+    cancelled = run.state.is_cancelled() and run.state.name == Cancelled().name
+    return run.state.is_cancelling() or cancelled
+
+
+def _why_over(
+    arrival: Arrival, run: FlowRun | None, ages: Mapping[UUID, timedelta], patience: timedelta
+) -> str | None:
     """Why the flow run of an arrival that is out will say nothing any more; None where it may."""
     if run is None or run.state is None:
         return "Prefect does not know its flow run any more"
@@ -335,27 +301,6 @@ def _why_over(arrival: Arrival, run: FlowRun | None, patience: timedelta) -> str
         told = f": {state.message}" if state.message else ""
         return f"its flow run ended as {state.name}{told}"
     begun = state.type in (StateType.PENDING, StateType.RUNNING)
-    if begun and arrival.state == "dispatched" and _age(state) > patience:
+    if begun and arrival.state == "dispatched" and ages[state.id] > patience:
         return f"its flow run is {state.name} and took nothing up within {patience.seconds} s"
     return None
-
-
-def _age(state: State) -> timedelta:
-    return datetime.now(UTC) - state.timestamp
-
-
-@contextmanager
-def _alone(lock: Path) -> Iterator[bool]:
-    """Whether no other process holds a lock, which is held until the block is left."""
-    with writable(lock.parent):
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
-    finally:
-        os.close(handle)

@@ -11,14 +11,16 @@ import os
 import signal
 import threading
 import time
+import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Self
 
 import psutil
 
-from lori_core.errors import Unavailable
+from lori_core.errors import LoriError, Unavailable
 from registry.arrivals import Arrivals
 from registry.fence import Fence, FenceLost
 from registry.records import Json
@@ -28,6 +30,11 @@ GRACE = 7.5
 
 GONE = 75
 """Exit code of a run that did not unwind in time."""
+
+LATE = (
+    "it took longer than its resources.max_hours; a checkpoint is kept. "
+    "`lori retry` goes on from there for as long again"
+)
 
 Ending = Literal["cancelled", "lost", "late"]
 
@@ -59,6 +66,7 @@ class Lease:
         *,
         progress: Callable[[], Json],
         beat: Callable[[], None],
+        say: Callable[[str], None],
         pace: Pace,
         most: float | None,
     ) -> None:
@@ -69,11 +77,12 @@ class Lease:
             fence: of the arrival, just taken.
             progress: asked at each renewal how far the run is.
             beat: tells Prefect that the run lives.
+            say: one line into the log of the arrival.
             pace: how often.
             most: seconds the run may take; None without a bound.
         """
         self._arrivals, self._fence, self._pace = arrivals, fence, pace
-        self._progress, self._beat, self._most = progress, beat, most
+        self._progress, self._beat, self._say, self._most = progress, beat, say, most
         self._over = threading.Event()
         here = contextvars.copy_context()  # Prefect's settings, for its signs of life
         self._thread = threading.Thread(
@@ -102,6 +111,15 @@ class Lease:
         self._thread.join(timeout=GRACE)
 
     def _keep(self) -> None:
+        try:
+            self._watch()
+        except Exception:  # a bug of ours: nobody renews the lease any more, so the run must end
+            with suppress(OSError):
+                self._say(f"the lease is kept no more: {traceback.format_exc()}")
+            self._end("lost")
+            raise
+
+    def _watch(self) -> None:
         began = renewed = beaten = time.monotonic()
         self._beat()
         while not self._over.wait(self._pace.look):
@@ -134,9 +152,24 @@ class Lease:
         os.kill(os.getpid(), signal.SIGTERM)
         if self._over.wait(GRACE):
             return
-        family = psutil.Process().children(recursive=True)
-        for member in family:
-            member.kill()
-        if why == "cancelled":
-            self._arrivals.cancelled(self._fence, "cancelled; the run had to be killed")
-        os._exit(GONE)
+        self._give_up(why)
+
+    def _give_up(self, why: Ending) -> None:
+        """End what the run started, say so in its row if the store answers, and go, whatever happens."""
+        last = threading.Timer(GRACE, os._exit, (GONE,))  # a store that never answers
+        last.daemon = True
+        last.start()
+        try:
+            for member in psutil.Process().children(recursive=True):
+                with suppress(psutil.NoSuchProcess):
+                    member.kill()
+            if why == "cancelled":
+                self._arrivals.cancelled(self._fence, "cancelled; the run had to be killed")
+            elif why == "late":
+                self._arrivals.failed(self._fence, LATE)
+            self._say("it did not stop in time and was killed")
+        except LoriError as error:  # then the lease runs out
+            self._say(f"it did not stop in time and was killed; its row does not say so: {error}")
+        finally:
+            last.cancel()
+            os._exit(GONE)

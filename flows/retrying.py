@@ -36,12 +36,12 @@ class Trouble:
     """In one line."""
 
 
-def trouble_of(error: BaseException, attempt: int, oom_kills: int) -> Trouble:
+def trouble_of(error: BaseException, lost: int, oom_kills: int) -> Trouble:
     """Judge an error that ended a run.
 
     Args:
         error: that ended it.
-        attempt: which one it was.
+        lost: attempts whose processes were killed or ended without a word, with this one.
         oom_kills: how many processes of this control group the kernel ended for memory meanwhile.
     """
     told = _line(error)
@@ -52,8 +52,8 @@ def trouble_of(error: BaseException, attempt: int, oom_kills: int) -> Trouble:
     if isinstance(error, StageCrashed) and _KILLED.search(error.account):
         if oom_kills:
             return Trouble("failed", OUT_OF_MEMORY)
-        if attempt >= MOST_ATTEMPTS:
-            return Trouble("failed", f"{told}; {attempt} attempts ended so or without a word")
+        if lost >= MOST_ATTEMPTS:
+            return Trouble("failed", f"{told}; {lost} attempts ended so or without a word")
         return Trouble("again", told)
     return Trouble("failed", told)
 

@@ -25,7 +25,7 @@ from prefect.states import Cancelled, Completed, Crashed, Failed
 
 from flows.announcing import announce
 from flows.following import Following, following
-from flows.lease import Lease, Pace
+from flows.lease import LATE, Lease, Pace
 from flows.retrying import Trouble, oom_kills, trouble_of
 from flows.telling import Telling
 from flows.workshop import Workshop
@@ -36,11 +36,6 @@ from registry.fence import Fence, FenceLost
 from registry.home import find_home
 from registry.store import Registry, open_registry
 from registry.turns import wait_after
-
-LATE = (
-    "it took longer than its resources.max_hours; a checkpoint is kept. "
-    "`lori retry` goes on from there for as long again"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +107,7 @@ def work_on(arrival: int, token: int, learn: Learn, *, pace: Pace | None = None)
             fence,
             progress=telling.progress_now,
             beat=_beat(),
+            say=telling.say,
             pace=pace,
             most=_most_seconds(work.arrival),
         ) as lease:
@@ -130,9 +126,9 @@ def work_on(arrival: int, token: int, learn: Learn, *, pace: Pace | None = None)
                 return _stopped(arrivals, fence, lease, telling)
             except Exception as error:
                 # Whatever it was, its row says so; a bug of ours goes on to Prefect's log.
-                attempt = work.arrival.attempt
-                trouble = trouble_of(error, attempt, oom_kills() - killed_before)
-                state = _told(arrivals, fence, trouble, attempt, telling)
+                kills = oom_kills() - killed_before
+                trouble = trouble_of(error, work.arrival.lost + 1, kills)
+                state = _told(arrivals, fence, trouble, work.arrival.attempt, telling)
                 if trouble.kind == "failed" and not isinstance(error, BadInput | CheckFailed):
                     raise
                 return state
@@ -174,7 +170,8 @@ def _told(
             arrivals.failed(fence, trouble.reason)
             _announce_failed(fence, trouble.reason)
             return Failed(message=trouble.reason)
-        arrivals.give_back(fence, trouble.reason, wait=wait_after(attempt))
+        killed = trouble.kind == "again"
+        arrivals.give_back(fence, trouble.reason, wait=wait_after(attempt), lost=killed)
     except FenceLost as lost:  # or it was learned, and only what came afterwards failed
         return _not_its_turn(lost)
     except Unavailable as away:

@@ -57,6 +57,7 @@ class ArrivalRow(Table):
             name="state",
         ),
         CheckConstraint("attempt >= 0", name="attempt"),
+        CheckConstraint("lost >= 0", name="lost"),
         CheckConstraint("token >= 0", name="token"),
         Index(
             "uq_arrivals_one_at_a_time",
@@ -82,6 +83,7 @@ class ArrivalRow(Table):
     data: Mapped[JsonDict]
     queue: Mapped[str] = mapped_column(String(64))
     attempt: Mapped[int]
+    lost: Mapped[int]
     token: Mapped[int] = mapped_column(BigInteger)
     flow_run_id: Mapped[str | None] = mapped_column(String(64))
     holder: Mapped[str | None] = mapped_column(String(256))

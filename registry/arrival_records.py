@@ -92,6 +92,8 @@ class Arrival:
     queue: str
     attempt: int
     """Dispatches since it came or was last retried by a person, the orderly leaves not counted."""
+    lost: int
+    """Those of them that were killed or ended without a word: what lets an arrival fail in the end."""
     token: int
     """The fence: what was begun under an older one can write nothing."""
     flow_run_id: str | None

@@ -107,6 +107,7 @@ def arrival_record(row: ArrivalRow) -> Arrival:
         data=cast(Mapping[str, str], row.data),
         queue=row.queue,
         attempt=row.attempt,
+        lost=row.lost,
         token=row.token,
         flow_run_id=row.flow_run_id,
         holder=row.holder,

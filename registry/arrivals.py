@@ -102,24 +102,21 @@ class Arrivals(Submissions):
 
     # Giving out
 
-    def dispatch(self, limit: Mapping[str, int] | None = None) -> tuple[Arrival, ...]:
+    def dispatch(self) -> tuple[Arrival, ...]:
         """Give the turn of each idle sequence to its next arrival.
 
         A sequence gives none out that is held, blocked by a failed arrival, or whose next one has to
         wait for its time: later ones never overtake.
 
-        Args:
-            limit: queue -> how many of it may be out at once; a queue that is not named has no limit.
-
         Returns:
             What is dispatched and has no flow run yet: now, or before a crash. Highest priority first.
         """
         with self._database.reading() as session:
-            work = bool(next_ones(session, limit))
+            work = bool(next_ones(session))
         if work:
             with self._database.writing() as session:
                 now = moment(session)
-                for arrival_id in next_ones(session, limit):
+                for arrival_id in next_ones(session):
                     give_out(_arrival(session, arrival_id), now)
         with self._database.reading() as session:
             rows = session.scalars(
@@ -132,7 +129,7 @@ class Arrivals(Submissions):
     def due(self) -> bool:
         """Whether `dispatch` would give something out now."""
         with self._database.reading() as session:
-            return bool(next_ones(session, None))
+            return bool(next_ones(session))
 
     def note_flow_run(self, arrival_id: int, token: int, flow_run_id: str) -> None:
         """Remember the flow run of a token; too late for an older one, and then nothing happens."""
@@ -144,8 +141,8 @@ class Arrivals(Submissions):
     def expire(self, max_attempts: int = MOST_ATTEMPTS) -> tuple[Arrival, ...]:
         """Take the turn from every run whose lease is over; what became of each.
 
-        It waits again, longer after each attempt; is failed at its `max_attempts`-th; or cancelled,
-        where that was asked for.
+        It waits again, longer after each attempt; is failed when `max_attempts` were lost; or
+        cancelled, where that was asked for.
         """
         with self._database.reading() as session:
             if not over(session):
@@ -268,23 +265,26 @@ class Arrivals(Submissions):
                 fail(session, row, reason)
 
     def cancelled(self, fence: Fence, reason: str) -> None:
-        """The run was ended because somebody asked for it."""
+        """The run was ended because somebody asked for it; where a row says who, it goes on saying so."""
         with self._database.writing() as session:
             if not said_before(session, fence, "cancelled"):
                 row = still_held(session, fence)
-                row.reason = said(reason)
+                if not row.cancel_requested:
+                    row.reason = said(reason)
                 end(session, row, "cancelled")
 
-    def give_back(self, fence: Fence, reason: str, *, wait: timedelta) -> None:
+    def give_back(self, fence: Fence, reason: str, *, wait: timedelta, lost: bool = False) -> None:
         """End the run here and let another go on: at once after an orderly leave, else after `wait`.
 
         An orderly leave (no wait) is no attempt; one with a wait counts as such, and never fails the
-        arrival: what may pass is tried until it has.
+        arrival: what may pass is tried until it has. `lost`: a process of it was killed, which counts
+        with the attempts that ended without a word.
         """
         with self._database.writing() as session:
             row = still_held(session, fence)
             if not wait:
                 row.attempt -= 1
+            row.lost += lost
             put_back(session, row, reason, wait)
 
     def _begin(self, session: Session, row: ArrivalRow, holder: str) -> None:
@@ -329,7 +329,8 @@ class Arrivals(Submissions):
             expect(row, "retried", ("failed", "cancelled", "waiting"))
             if row.state == "cancelled":
                 refuse_known_name(session, row.sequence, row.task)
-            row.state, row.attempt, row.cancel_requested = "waiting", 0, False
+            row.state, row.attempt, row.lost = "waiting", 0, 0
+            row.cancel_requested = False
             row.not_before = row.finished = None
             row.reason = said(f"retried by {by}")
             return arrival_record(row)

@@ -157,6 +157,7 @@ class Submissions:
             data=dict(task.data),
             queue=check_name("queue", task.queue),
             attempt=0,
+            lost=0,
             token=0,
             progress={},
             cancel_requested=False,

@@ -3,7 +3,7 @@
 `registry.arrivals` is the door; nothing here opens a session or asks whose turn it is.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import func, select
@@ -21,7 +21,7 @@ FIRST_WAIT = timedelta(seconds=5)
 LONGEST_WAIT = timedelta(minutes=10)
 
 MOST_ATTEMPTS = 8
-"""Attempts that may end without a word before an arrival fails."""
+"""Attempts that may be lost (killed, or without a word) before an arrival fails."""
 
 STUCK = 4
 """At this attempt somebody is told; it goes on being tried."""
@@ -33,40 +33,29 @@ def wait_after(attempt: int) -> timedelta:
     return min(FIRST_WAIT * doubled, LONGEST_WAIT)
 
 
-def next_ones(
-    session: Session, limit: Mapping[str, int] | None, *, ended: int | None = None
-) -> list[int]:
+def next_ones(session: Session, *, ended: int | None = None) -> list[int]:
     """The arrivals whose turn it is: one of each sequence that is idle, not held and not blocked.
 
     The arrival `ended` is taken for over.
     """
-    out = session.execute(
-        select(ArrivalRow.sequence, ArrivalRow.queue).where(
-            ArrivalRow.state.in_(OUT), ArrivalRow.id != (ended or 0)
-        )
-    ).all()
-    closed = {sequence for sequence, _ in out}
+    out = select(ArrivalRow.sequence).where(
+        ArrivalRow.state.in_(OUT), ArrivalRow.id != (ended or 0)
+    )
+    closed = set(session.scalars(out))
     closed.update(blocked_ones(session))
     closed.update(session.scalars(select(HeldSequenceRow.sequence)))
-    room = dict(limit or {})
-    for _, queue in out:
-        if queue in room:
-            room[queue] -= 1
     now, found = moment(session), []
     waiting = session.execute(
-        select(ArrivalRow.id, ArrivalRow.sequence, ArrivalRow.queue, ArrivalRow.not_before)
+        select(ArrivalRow.id, ArrivalRow.sequence, ArrivalRow.not_before)
         .where(ArrivalRow.state == "waiting", ArrivalRow.held.is_(False))
         .order_by(ArrivalRow.priority.desc(), ArrivalRow.id)
     )
-    for arrival_id, sequence, queue, not_before in waiting:
+    for arrival_id, sequence, not_before in waiting:
         if sequence in closed:
             continue
         closed.add(sequence)
-        due = not_before is None or not_before <= now
-        if due and room.get(queue, 1) > 0:
+        if not_before is None or not_before <= now:
             found.append(arrival_id)
-            if queue in room:
-                room[queue] -= 1
     return found
 
 
@@ -76,7 +65,7 @@ def successor(session: Session, ended: ArrivalRow) -> ArrivalRow | None:
     The next one of the same sequence and queue, if it would be given out now; None too while another
     sequence waits for a worker of the same kind: a process that went on would let it starve.
     """
-    turns = next_ones(session, None, ended=ended.id)
+    turns = next_ones(session, ended=ended.id)
     due = session.scalars(select(ArrivalRow).where(ArrivalRow.id.in_(turns)))
     untaken = session.scalars(select(ArrivalRow).where(ArrivalRow.state == "dispatched"))
     found = None
@@ -123,14 +112,15 @@ def over(session: Session) -> Sequence[ArrivalRow]:
 
 def without_a_word(session: Session, row: ArrivalRow, reason: str, most: int) -> None:
     """What becomes of an arrival whose run ended and said nothing."""
+    row.lost += 1
     if row.cancel_requested:
         row.token += 1
         end(session, row, "cancelled")
-    elif row.attempt >= most:
+    elif row.lost >= most:
         row.token += 1
-        fail(session, row, f"{row.attempt} attempts ended without a word; of the last: {reason}")
+        fail(session, row, f"{row.lost} attempts ended without a word; of the last: {reason}")
     else:
-        put_back(session, row, reason, wait_after(row.attempt))
+        put_back(session, row, reason, wait_after(row.lost))
 
 
 def put_back(session: Session, row: ArrivalRow, reason: str, wait: timedelta) -> None:

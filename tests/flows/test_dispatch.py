@@ -3,8 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.dispatcher import STUMBLED, Dispatcher
-from flows.habits import Habits
+from flows.preparing import STUMBLED, Preparing
 from registry.arrival_records import Submission
 from registry.arrivals import Arrivals
 from registry.store import Registry, open_registry
@@ -32,12 +31,12 @@ def test_a_submission_we_stumble_over_is_refused_and_the_next_one_is_prepared(
             raise ZeroDivisionError("a bug of ours")
         return Submissions(registry).refuse(submission.id, "read")
 
-    monkeypatch.setattr("flows.dispatcher.prepare", stumble)
+    monkeypatch.setattr("flows.preparing.prepare", stumble)
     with open_registry(tmp_path) as registry:
         submissions = Submissions(registry)
         for number in (1, 2):
             submissions.receive({"number": number}, source="api", folder=None, submitted_by="tests")
-        Dispatcher(registry, tmp_path, Habits()).prepare()
+        Preparing(registry, tmp_path).prepare()
         told = [submissions.submission(number).reason for number in (1, 2)]
     assert told == [STUMBLED, "read"]
     assert "ZeroDivisionError: a bug of ours" in caplog.text

@@ -22,7 +22,7 @@ KILLED = StageCrashed("train", "x.log", "the training process was killed (out of
     ],
 )
 def test_what_may_pass_is_tried_again_and_what_will_not_is_not(error: Exception, kind: str) -> None:
-    assert trouble_of(error, attempt=1, oom_kills=0).kind == kind
+    assert trouble_of(error, lost=1, oom_kills=0).kind == kind
 
 
 @pytest.mark.parametrize(
@@ -43,16 +43,16 @@ def test_what_may_pass_is_tried_again_and_what_will_not_is_not(error: Exception,
     ],
 )
 def test_out_of_memory_is_not_tried_again_and_says_what_to_do(error: Exception, kills: int) -> None:
-    assert trouble_of(error, attempt=1, oom_kills=kills) == Trouble("failed", OUT_OF_MEMORY)
+    assert trouble_of(error, lost=1, oom_kills=kills) == Trouble("failed", OUT_OF_MEMORY)
 
 
 def test_a_child_that_is_killed_each_time_fails_in_the_end() -> None:
-    assert trouble_of(KILLED, attempt=7, oom_kills=0).kind == "again"
-    assert trouble_of(KILLED, attempt=8, oom_kills=0).kind == "failed"
+    assert trouble_of(KILLED, lost=7, oom_kills=0).kind == "again"
+    assert trouble_of(KILLED, lost=8, oom_kills=0).kind == "failed"
 
 
 def test_servers_that_are_away_are_waited_for_however_long() -> None:
-    assert trouble_of(Unavailable("it", "there"), attempt=99, oom_kills=0).kind == "away"
+    assert trouble_of(Unavailable("it", "there"), lost=99, oom_kills=0).kind == "away"
 
 
 def test_the_kernel_s_count_of_processes_ended_for_memory_only_grows() -> None:

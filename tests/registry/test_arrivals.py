@@ -89,15 +89,6 @@ def test_the_database_itself_refuses_a_second_one_out(arrivals: Arrivals) -> Non
         connection.execute(text("UPDATE arrivals SET state = 'running' WHERE task = 'b'"))
 
 
-def test_no_more_of_a_queue_are_out_than_its_limit(arrivals: Arrivals) -> None:
-    ids = [arrive(arrivals, "t", sequence=f"s{k}", priority=k)[0] for k in range(4)]
-    assert [each.id for each in arrivals.dispatch({"cpu": 2})] == [ids[3], ids[2]]
-    assert [each.id for each in arrivals.dispatch({"cpu": 2})] == [ids[3], ids[2]]
-    assert [each.id for each in arrivals.dispatch({"gpu-1": 0, "cpu": 3})] == ids[:0:-1]
-    arrivals.learned(taken(arrivals, ids[3]), 1)
-    assert set(out(arrivals)) == {ids[0], ids[1], ids[2]}
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [4])
 def test_many_processes_learn_each_arrival_once_in_order_and_never_two_of_a_sequence_at_once(
@@ -340,6 +331,26 @@ def test_what_may_pass_is_tried_for_ever_and_somebody_is_told_once(arrivals: Arr
     assert [each.kind for each in outbox.undelivered(arrivals.registry)] == ["arrival-stuck"]
 
 
+def test_an_outage_however_long_leaves_all_attempts_to_what_is_killed(arrivals: Arrivals) -> None:
+    (wanted,) = arrive(arrivals, "a")
+    for attempt in range(1, 12):
+        arrivals.give_back(taken(arrivals, wanted), "MLflow is away", wait=wait_after(attempt))
+        end_wait(arrivals.registry, wanted)
+    states = []
+    for killed in range(1, 9):
+        fence = taken(arrivals, wanted)
+        if killed % 2:
+            arrivals.give_back(fence, "its child was killed", wait=SECOND, lost=True)
+        else:
+            arrivals.lost(wanted, fence.token, "killed")
+        after = arrivals.arrival(wanted)
+        states.append((after.state, after.lost))
+        end_wait(arrivals.registry, wanted)
+    assert states == [*(("waiting", killed) for killed in range(1, 8)), ("failed", 8)]
+    again = arrivals.retry(wanted, "ann")
+    assert (again.attempt, again.lost) == (0, 0)
+
+
 @pytest.mark.parametrize(
     ("said", "state"),
     [
@@ -390,7 +401,7 @@ def test_a_running_one_is_asked_to_end_and_is_cancelled_however_it_ends(
     assert arrivals.cancel_requested(fence)
     assert arrivals.renew(fence, {})
     if end == "says so":
-        arrivals.cancelled(fence, "cancelled by ann")
+        arrivals.cancelled(fence, "cancelled while it ran")
     elif end == "is silent":
         end_lease(arrivals.registry, fence.arrival)
         arrivals.expire()

@@ -54,6 +54,7 @@ def upgrade() -> None:
         sa.Column("data", sa.JSON(), nullable=False),
         sa.Column("queue", sa.String(length=64), nullable=False),
         sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("lost", sa.Integer(), nullable=False),
         sa.Column("token", sa.BigInteger(), nullable=False),
         sa.Column("flow_run_id", sa.String(length=64), nullable=True),
         sa.Column("holder", sa.String(length=256), nullable=True),
@@ -73,6 +74,7 @@ def upgrade() -> None:
             name=op.f("ck_arrivals_state"),
         ),
         sa.CheckConstraint("attempt >= 0", name=op.f("ck_arrivals_attempt")),
+        sa.CheckConstraint("lost >= 0", name=op.f("ck_arrivals_lost")),
         sa.CheckConstraint("token >= 0", name=op.f("ck_arrivals_token")),
         sa.ForeignKeyConstraint(
             ["submission_id"],
