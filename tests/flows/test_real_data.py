@@ -36,7 +36,7 @@ def test_real_rows_of_every_kind_pass_through_the_corridor_on_stories260k(tmp_pa
 def test_an_encoder_learns_real_classification_and_forgets_exactly_nothing(tmp_path: Path) -> None:
     lab = Lab(tmp_path)
     answer = lab.lori(
-        "run", cl_order(tmp_path, ("agnews", "dbpedia"), train=320, test=60), timeout=900
+        "run", cl_order(tmp_path, ("agnews", "dbpedia"), train=256, test=40), timeout=900
     )
     assert answer.returncode == 0, answer.stderr[-2000:]
     matrix = json.loads(lab.lori("matrix", "cl", "--read", "inherited", "--json").stdout)

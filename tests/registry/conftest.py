@@ -3,6 +3,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -88,7 +89,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]:
     with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
         patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
         try:
-            running = stack.enter_context(postgresql(tmp_path_factory.mktemp("pg")))
+            # Not below pytest's folder: every run of pytest closes that to other users, of whom
+            # the server of a root is one.
+            place = stack.enter_context(
+                TemporaryDirectory(prefix="lori-pg-", ignore_cleanup_errors=True)
+            )
+            running = stack.enter_context(postgresql(Path(place)))
         except NotHere as reason:
             pytest.skip(str(reason))
         yield running

@@ -43,8 +43,11 @@ def promote_at_once(home: Path, root: Path, contenders: int) -> str:
     Returns what was measured, in a sentence.
     """
     switch_telemetry_off()
-    learned(home, root, contenders + 1)
     fork = get_context("fork")
+    first = fork.Process(target=learned, args=(home, root, contenders + 1))
+    first.start()  # apart: a connection opened here would be inherited by all of them
+    first.join()
+    assert first.exitcode == 0
     start, over = fork.Barrier(contenders + READERS), fork.Event()
     told: Queue[tuple[int, str]] = fork.Queue()
     read: Queue[Counter[int | None]] = fork.Queue()
