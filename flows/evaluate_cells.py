@@ -5,6 +5,7 @@ The run asks for helpers, each a flow run of `evaluate-cells/default`; they scor
 one held. Without a worker that is free, or without such a deployment, it scores everything itself.
 """
 
+import contextlib
 import json
 import os
 import time
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
+import httpx
 from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.exceptions import ObjectNotFound
@@ -19,7 +21,7 @@ from prefect.states import Cancelled
 
 from flows.queues import queue_for
 from flows.running import Running
-from flows.stage_process import StageProcess
+from flows.stage_process import LEAVE_SECONDS, StageProcess
 from flows.stage_protocol import RESULT, SPEC
 from lori_core.config import TaskConfig
 from lori_core.digests import sha256_bytes
@@ -46,7 +48,7 @@ def evaluate_cells(folder: str) -> str:
         return "nothing to do"
     spec = json.loads((order / SPEC).read_text(encoding="utf-8"))
     own = f"helper-{sha256_bytes(f'{os.uname().nodename}-{os.getpid()}'.encode())[:12]}"
-    with StageProcess(home, own) as stages:
+    with StageProcess(home, own, grace=LEAVE_SECONDS) as stages:
         told = {**spec, "helper": True}
         found = stages.run("evaluate", order / own, told, lambda progress: None)
     return f"{len(found['results'])} of {len(spec['cells'])} cells known when it left"
@@ -71,24 +73,29 @@ def _ask(
     client: SyncPrefectClient, run: Running, task: TaskConfig, folder: str, wanted: int
 ) -> list[UUID]:
     """Ask for helpers, each on the queue of one device: scoring uses no more."""
+    queue = queue_for(min(1, task.resources.gpus))
+    made: list[UUID] = []
     try:
         deployment = client.read_deployment_by_name(DEPLOYMENT)
+        for _ in range(wanted):
+            helper = client.create_flow_run_from_deployment(
+                deployment.id, parameters={"folder": folder}, work_queue_name=queue
+            )
+            made.append(helper.id)
     except ObjectNotFound:
         run.narrator.say(f"  {task.name}: no workers here (`lori up`); all cells are scored by us")
-        return []
-    queue = queue_for(min(1, task.resources.gpus))
-    made = [
-        client.create_flow_run_from_deployment(
-            deployment.id, parameters={"folder": folder}, work_queue_name=queue
-        )
-        for _ in range(wanted)
-    ]
-    return [each.id for each in made]
+    except httpx.HTTPError as away:  # Prefect's own errors of answers are among them
+        run.narrator.say(f"  {task.name}: Prefect was not to be asked for helpers ({away})")
+    return made
 
 
 def _dismiss(client: SyncPrefectClient, asked: list[UUID]) -> None:
     """Helpers that never began need not begin; those that did leave by themselves."""
     for each in asked:
-        state = client.read_flow_run(each).state
-        if state is None or state.is_scheduled() or state.is_pending():
-            client.set_flow_run_state(each, Cancelled(message="every cell is scored"), force=True)
+        # Who finds nothing to do leaves: a server that is away must fail no evaluation.
+        with contextlib.suppress(ObjectNotFound, httpx.HTTPError):
+            state = client.read_flow_run(each).state
+            if state is None or state.is_scheduled() or state.is_pending():
+                client.set_flow_run_state(
+                    each, Cancelled(message="every cell is scored"), force=True
+                )

@@ -19,7 +19,8 @@ RUN_VARIABLE = "PREFECT__FLOW_RUN_ID"
 
 def main() -> None:
     """Run the flow that PREFECT__FLOW_RUN_ID names, and what follows it."""
-    os.setpgid(0, 0)
+    if os.getpgrp() != os.getpid():  # a container's first process leads a session, and may not
+        os.setpgid(0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     early = None
     for sequence in sys.argv[1:]:

@@ -58,10 +58,10 @@ def end(process: ProcessIdentity, *, grace: float = 0.0) -> bool:
 
     Returns whether there was anything to end. Waits until it is gone.
     """
-    if not process.alive():
+    head = _found(process)
+    if head is None:
         return False
-    family = [psutil.Process(process.pid)]
-    family += family[0].children(recursive=True)
+    family = [head, *_children(head)]
     if grace > 0:
         _signal(family[0], signal.SIGTERM)
         psutil.wait_procs(family[:1], timeout=grace)
@@ -75,7 +75,7 @@ def end(process: ProcessIdentity, *, grace: float = 0.0) -> bool:
 
 def end_together(processes: Sequence[ProcessIdentity], *, grace: float) -> None:
     """End several processes and all they started: SIGTERM to each, `grace` seconds, then SIGKILL."""
-    heads = [psutil.Process(each.pid) for each in processes if each.alive()]
+    heads = [head for head in map(_found, processes) if head is not None]
     family = [*heads]
     for head in heads:
         family += _children(head)
@@ -87,6 +87,14 @@ def end_together(processes: Sequence[ProcessIdentity], *, grace: float) -> None:
     for member in family:
         _signal(member, signal.SIGKILL)
     psutil.wait_procs(family, timeout=10)
+
+
+def _found(process: ProcessIdentity) -> psutil.Process | None:
+    """The process while it lives: somebody else may reap it at any moment."""
+    try:
+        return psutil.Process(process.pid) if process.alive() else None
+    except psutil.NoSuchProcess:
+        return None
 
 
 def _children(process: psutil.Process) -> list[psutil.Process]:

@@ -6,6 +6,7 @@ listen on loopback alone, and each is one process.
 """
 
 import base64
+import http.client
 import json
 import os
 import secrets
@@ -157,7 +158,7 @@ def answers(url: str, *, bearer: str | None = None) -> bool:
     try:
         with urllib.request.build_opener(_NO_PROXY).open(request, timeout=5) as answer:
             return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError, ValueError):
+    except _NO_ANSWER:
         return False
 
 
@@ -172,11 +173,13 @@ def worker_online(api: str, name: str, since: datetime) -> bool:
         with urllib.request.build_opener(_NO_PROXY).open(request, timeout=5) as answer:
             (seen,) = [each for each in json.load(answer) if each["name"] == name] or [None]
             return seen is not None and datetime.fromisoformat(seen["last_heartbeat_time"]) >= since
-    except (urllib.error.URLError, OSError, ValueError):
+    except _NO_ANSWER:
         return False
 
 
 _NO_PROXY = urllib.request.ProxyHandler({})
+_NO_ANSWER = (urllib.error.URLError, OSError, ValueError, http.client.HTTPException)
+"""Also half an answer, of a server that was killed while it gave one."""
 
 
 def _authorization() -> dict[str, str]:

@@ -21,6 +21,9 @@ from registry.home import writable
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
 """Seconds before a dead service is started again: doubled each time, until it was well for a while."""
 
+MOST_DOUBLED = 16
+"""So often at most: a service may die for days, and no float holds two to the power of that."""
+
 WELL_SECONDS = 60.0
 """Well for so long, it begins with the first wait again."""
 
@@ -60,7 +63,8 @@ class Kept:
         self._child: subprocess.Popen[bytes] | None = None
         self._tries = 0
         self._since = datetime.now(UTC)
-        self._well_since = self._last_answer = self._asked = 0.0
+        self._well_since = self._asked = 0.0
+        self._last_answer = time.monotonic()
         self._start_at = 0.0
 
     def due(self, now: float) -> bool:
@@ -111,7 +115,10 @@ class Kept:
         if not self.service.ours:
             if not self.was_healthy:
                 raise ServiceNotStarted(self.service.name, self.service.url, "it does not answer")
-            return None
+            if not self.healthy:
+                return None
+            self.healthy = False  # who needs it is forgiven meanwhile: its outage ends no training
+            return f"{self.service.name} gave no answer for {limit:.0f} s; it is waited for"
         self.end()
         return self._died(now, f"gave no answer for {limit:.0f} s")
 
@@ -146,7 +153,8 @@ class Kept:
         if not self.was_healthy and self._tries >= TRIES:
             raise ServiceNotStarted(self.service.name, str(self.log), self._last_words())
         self.gone()
-        wait = min(FIRST_WAIT * 2 ** max(0, self._tries - 1), LONGEST_WAIT)
+        doubled = min(max(0, self._tries - 1), MOST_DOUBLED)
+        wait = min(FIRST_WAIT * 2**doubled, LONGEST_WAIT)
         self._start_at = now + wait
         return f"{self.service.name} {how}; again in {wait:.0f} s (log: {self.log})"
 
