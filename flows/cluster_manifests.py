@@ -121,6 +121,7 @@ def _worker(
         **_named("apps/v1", "Deployment", name),
         "spec": {
             "replicas": 1,
+            "strategy": {"type": "Recreate"},  # a new one's GPUs are those of the old one
             "selector": {"matchLabels": labels},
             "template": {"metadata": {"labels": labels}, "spec": pod(user, [runs], 30)},
         },

@@ -199,5 +199,7 @@ def _told_as_lost() -> Iterator[None]:
     """A closed connection, as what it means. torch has no error of its own for it."""
     try:
         yield
+    except torch.OutOfMemoryError:  # is one too, and has advice of its own
+        raise
     except RuntimeError as error:
         raise RankLost(str(error).splitlines()[0]) from error
