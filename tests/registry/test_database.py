@@ -231,7 +231,7 @@ def test_a_pool_that_has_no_connection_left_says_so_in_one_line(tmp_path: Path) 
 
 @pytest.mark.slow
 def test_more_threads_may_wait_for_a_lock_than_the_pool_has_connections(url: str) -> None:
-    made = Database(url)
+    made = Database(url.replace("postgresql://", "postgresql+psycopg://"))
     made.prepare()
     held, threads = [], 30
 
