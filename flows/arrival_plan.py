@@ -37,7 +37,7 @@ def plan_of(registry: Registry, home: Path, arrival: Arrival) -> Plan:
     """
     found = learned_part(registry, arrival.sequence)
     names = [] if found is None else [task.name for task in found.tasks]
-    data = [] if found is None else [_digests(task.data) for task in found.tasks]
+    data = [] if found is None else [digests_of(task.data) for task in found.tasks]
     document = arrival.document
     if arrival.task in names:
         tasks: list[Json] = []
@@ -132,6 +132,11 @@ def mapping(value: object) -> Mapping[str, Any]:
     return value
 
 
+def digests_of(data: Json) -> dict[str, str]:
+    """Role of rows -> digest, as a record of a task has them."""
+    return {role: str(digest) for role, digest in data.items()}
+
+
 def _refuse_another(registry: Registry, plan: Plan, arrival: Arrival, position: int) -> None:
     """The task that is learned under the arrival's name must be the arrival's."""
     settings = mapping(arrival.document["record"])
@@ -150,7 +155,3 @@ def _refuse_missing(plan: Plan, home: Path) -> None:
                     "the rows that were kept when it was submitted",
                     "Hosts that learn one sequence share one home (LORI_HOME).",
                 )
-
-
-def _digests(data: Json) -> dict[str, str]:
-    return {role: str(digest) for role, digest in data.items()}

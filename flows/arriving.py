@@ -9,9 +9,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import count
 from pathlib import Path
-from typing import Any
 
-from flows.arrival_plan import compose, snapshotted
+from flows.arrival_plan import compose, digests_of, mapping, snapshotted
 from flows.checks import check_rows
 from flows.keys import adapter_settings, data_key, task_settings
 from flows.known_sequence import Known
@@ -118,7 +117,7 @@ def prepare(registry: Registry, home: Path, submission: Submission) -> Submissio
     except StageCrashed as crash:
         if crash.told_to_leave:
             return _waiting(arrivals, submission, "this worker was told to leave")
-        reason = f"the base could not be looked at: {crash.account.strip().splitlines()[-1]}"
+        reason = f"the base could not be looked at: {crash.last_line}"
     except Exception as bug:
         # Told and settled, so that nobody stumbles over it again; the trace goes on to the log.
         fault = f"a fault of ours, {type(bug).__name__}: {bug}; the worker's log says where"
@@ -267,11 +266,9 @@ class _Examination:
         names = {task.name for task in learned}
         waiting = [each for each in known.queue if each.task not in names]
         tasks = [snapshotted(self.home, each) for each in waiting]
-        tasks += [_as_json(each.task) for each in fresh]
+        tasks += [asdict(each.task) for each in fresh]
         config = compose(known.learned, self._document(), tasks, wish.name)
-        data: list[Mapping[str, str]] = [
-            {role: str(digest) for role, digest in task.data.items()} for task in learned
-        ]
+        data: list[Mapping[str, str]] = [digests_of(task.data) for task in learned]
         data += [each.data for each in waiting]
         data += [each.data for each in fresh]
         return Plan(wish.folder / Path(wish.name).name, config, tuple(data))
@@ -309,7 +306,7 @@ class _Examination:
             document={
                 **document,
                 "base_digest": base,
-                "task": _as_json(item.task),
+                "task": asdict(item.task),
                 "record": record,
             },
             content=sha256_json(content),
@@ -345,10 +342,8 @@ class _Examination:
         """What the sequence says of itself up to now: as it is recorded, then as what waits has it."""
         learned = self.known.learned
         found = {} if learned is None else dict(learned.record.settings)
-        if self.known.queue:
-            newest = max(self.known.queue, key=lambda each: each.id).document["settings"]
-            assert isinstance(newest, Mapping)
-            found.update(newest)
+        if self.known.newest is not None:
+            found.update(mapping(self.known.newest.document["settings"]))
         return found
 
     def _refuse_retired(self, fresh: Sequence[_Item]) -> None:
@@ -401,9 +396,8 @@ class _Examination:
             task = tasks.get(arrival.task)
             if task is None or task.content == arrival.content:
                 continue
-            record = arrival.document["record"]
-            assert isinstance(record, Mapping)
-            was, now = {**record, "rows": arrival.data}, {**_record(task), "rows": task.data}
+            was = {**mapping(arrival.document["record"]), "rows": arrival.data}
+            now = {**mapping(task.document["record"]), "rows": task.data}
             change = next(changes(was, now))
             raise BadInput(
                 f"{self.wish.name}: task {arrival.task!r}: {change.part} is {change.now}, but "
@@ -444,13 +438,3 @@ def free_name(name: str, taken: Collection[str]) -> str:
         if tried not in taken:
             return tried
     raise AssertionError  # there is always one
-
-
-def _record(task: NewTask) -> Mapping[str, object]:
-    record = task.document["record"]
-    assert isinstance(record, Mapping)
-    return record
-
-
-def _as_json(task: TaskConfig) -> dict[str, Any]:
-    return asdict(task)

@@ -88,7 +88,7 @@ def _gone(claim: str) -> bool:
         return False
     if said["where"] != _where():
         return False
-    return not ProcessIdentity(said["what"], said["pid"], said["started"]).alive()
+    return not ProcessIdentity.from_json(said).alive()
 
 
 def _where() -> str:

@@ -28,6 +28,16 @@ SETTINGS = {
 }
 """Where the servers are; change them in settings.yaml."""
 
+STOP_SECONDS = 30
+"""What a container gets to checkpoint after SIGTERM; it takes ten at most."""
+
+NO_RIGHTS = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
+"""The security context of every container."""
+
 
 def container(name: str, image: str, resources: dict[str, Any]) -> dict[str, Any]:
     """A container of ours: no rights, nothing writable but the home and scratch."""
@@ -36,11 +46,7 @@ def container(name: str, image: str, resources: dict[str, Any]) -> dict[str, Any
         "image": image,
         "envFrom": [{"configMapRef": {"name": "lori"}}, {"secretRef": {"name": "lori"}}],
         "resources": resources,
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": NO_RIGHTS,
         "volumeMounts": [
             {"name": "home", "mountPath": HOME},
             {"name": "files", "mountPath": FILES, "readOnly": True},
@@ -50,10 +56,10 @@ def container(name: str, image: str, resources: dict[str, Any]) -> dict[str, Any
     }
 
 
-def pod(user: int, containers: list[dict[str, Any]], stop_seconds: int) -> dict[str, Any]:
+def pod(user: int, containers: list[dict[str, Any]]) -> dict[str, Any]:
     """A pod of ours around them."""
     return {
-        "terminationGracePeriodSeconds": stop_seconds,
+        "terminationGracePeriodSeconds": STOP_SECONDS,
         "automountServiceAccountToken": False,
         "securityContext": {
             "runAsNonRoot": True,
@@ -123,7 +129,7 @@ def _worker(
             "replicas": 1,
             "strategy": {"type": "Recreate"},  # a new one's GPUs are those of the old one
             "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": labels}, "spec": pod(user, [runs], 30)},
+            "template": {"metadata": {"labels": labels}, "spec": pod(user, [runs])},
         },
     }
 
@@ -151,11 +157,7 @@ def _job_worker(pool: str, user: int) -> list[dict[str, Any]]:
             "requests": {"cpu": "250m", "memory": "512Mi"},
             "limits": {"memory": "1Gi"},
         },
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": NO_RIGHTS,
         "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
     }
     return [

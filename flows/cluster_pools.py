@@ -12,8 +12,8 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from flows.cluster_manifests import documents
-from flows.pools import deployments
+from flows.cluster_manifests import container, documents, pod
+from flows.pools import COMMAND, deploy, deployments
 from flows.queues import queue_for
 
 if TYPE_CHECKING:
@@ -24,12 +24,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 IMAGE = "lori-pipeline:0.1.0"
 USER = 10001
-COMMAND = "python -m flows.flow_process"
-"""What `lori worker` runs for a flow run, here as the container's one process."""
-
 TEMPLATE = "base-job-template.json"
-STOP_SECONDS = 30
-"""What a container gets to checkpoint after SIGTERM; it takes ten at most."""
 
 
 def pool_of(kind: Kind) -> str:
@@ -65,8 +60,6 @@ def apply_pool(client: "SyncPrefectClient", kind: Kind, gpus: Iterable[int]) -> 
     """
     from prefect.client.schemas.actions import WorkPoolCreate
     from prefect.exceptions import ObjectAlreadyExists
-
-    from flows.pools import deploy
 
     pool, template = pool_of(kind), job_template(kind)
     with suppress(ObjectAlreadyExists):
@@ -177,8 +170,6 @@ def _kubernetes() -> dict[str, Any]:
             },
         }
     )
-    from flows.cluster_manifests import container, pod
-
     resources = {
         "limits": {"nvidia.com/gpu": "{{ gpus }}", "memory": "{{ memory_limit }}"},
         "requests": {"cpu": "{{ cpu_request }}", "memory": "{{ memory_request }}"},
@@ -202,7 +193,7 @@ def _kubernetes() -> dict[str, Any]:
             "ttlSecondsAfterFinished": "{{ finished_job_ttl }}",
             "template": {
                 "spec": {
-                    **pod(USER, [runs], STOP_SECONDS),
+                    **pod(USER, [runs]),
                     "parallelism": 1,
                     "completions": 1,
                     "restartPolicy": "Never",

@@ -24,7 +24,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Cancelled, Crashed
 
-from flows.following import run_key, run_name, run_tags
+from flows.following import make_run
 from flows.habits import Habits
 from flows.pools import POOL, apply
 from flows.prefect_api import prefect_api
@@ -160,14 +160,7 @@ class Dispatcher:
             return
         for arrival in given:
             empty(prefect, arrival.sequence)
-            run = prefect.create_flow_run_from_deployment(
-                _deployment(prefect, arrival.queue),
-                name=run_name(arrival),
-                parameters={"arrival": arrival.id, "token": arrival.token},
-                idempotency_key=run_key(arrival),
-                work_queue_name=arrival.queue,
-                tags=run_tags(arrival.sequence),
-            )
+            run = make_run(prefect, _deployment(prefect, arrival.queue), arrival)
             self._arrivals.note_flow_run(arrival.id, arrival.token, str(run.id))
             yield arrival.id
 

@@ -12,8 +12,10 @@ from collections.abc import Iterable
 from datetime import timedelta
 from types import FrameType, TracebackType
 from typing import Self
+from uuid import UUID
 
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.context import FlowRunContext
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Pending
@@ -69,7 +71,7 @@ class Following:
                 why = "its worker was stopped"
                 if not self.leaving:
                     try:
-                        made = _make_run(arrival, before)
+                        made = _begun_run(arrival, before)
                         arrivals.note_flow_run(arrival.id, arrival.token, made)
                         return made
                     except (BadInput, Unavailable, ObjectNotFound) as refusal:
@@ -128,11 +130,6 @@ def _paused(run: FlowRun) -> bool:
         return True
 
 
-def run_name(arrival: Arrival) -> str:
-    """What Prefect's UI shows for the run of an arrival."""
-    return f"{arrival.sequence}-{arrival.task}-{arrival.id}.{arrival.token}"
-
-
 def run_key(arrival: Arrival) -> str:
     """By which Prefect makes one run of one dispatch. A registry that was restored from a backup gives
     numbers and tokens out again: so the time is part of it."""
@@ -140,28 +137,45 @@ def run_key(arrival: Arrival) -> str:
     return f"lori-{arrival.id}-{arrival.token}-{arrival.dispatched.timestamp()}"
 
 
-def run_tags(sequence: str) -> list[str]:
-    """What the run of an arrival is found by in Prefect's UI."""
-    return [TAG, f"{_OF}{sequence}"]
-
-
 def tagged_sequence(tags: Iterable[str]) -> str | None:
     """Which sequence the run of these tags learns, if it learns one."""
     return next((tag.removeprefix(_OF) for tag in tags if tag.startswith(_OF)), None)
 
 
-def _make_run(arrival: Arrival, before: FlowRun) -> str:
+def make_run(
+    prefect: SyncPrefectClient,
+    deployment_id: UUID,
+    arrival: Arrival,
+    state: State[object] | None = None,
+) -> FlowRun:
+    """Have the one flow run of an arrival's dispatch: made now, or by whoever asked before.
+
+    Args:
+        prefect: its server.
+        deployment_id: of what runs it.
+        arrival: that was given out.
+        state: it begins in; None: it waits for a worker.
+    """
+    return prefect.create_flow_run_from_deployment(
+        deployment_id,
+        state=state,
+        name=f"{arrival.sequence}-{arrival.task}-{arrival.id}.{arrival.token}",
+        parameters={"arrival": arrival.id, "token": arrival.token},
+        idempotency_key=run_key(arrival),
+        work_queue_name=arrival.queue,
+        tags=[TAG, f"{_OF}{arrival.sequence}"],
+    )
+
+
+def _begun_run(arrival: Arrival, before: FlowRun) -> str:
     """A flow run beside the one before, begun: no worker takes it up."""
     assert before.deployment_id is not None
     with prefect_api() as prefect:
-        made = prefect.create_flow_run_from_deployment(
+        made = make_run(
+            prefect,
             before.deployment_id,
-            state=Pending(message=f"goes on after {before.name}"),
-            name=run_name(arrival),
-            parameters={"arrival": arrival.id, "token": arrival.token},
-            idempotency_key=run_key(arrival),
-            work_queue_name=arrival.queue,
-            tags=run_tags(arrival.sequence),
+            arrival,
+            Pending(message=f"goes on after {before.name}"),
         )
         prefect.update_flow_run(made.id, infrastructure_pid=str(os.getpid()))
     return str(made.id)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from flows.arrival_plan import learned_part
+from flows.arrival_plan import learned_part, mapping
 from flows.recorded import Recorded
 from registry.arrival_records import Arrival
 from registry.arrivals import Arrivals, in_turn
@@ -57,11 +57,16 @@ class Known:
         )
 
     @property
+    def newest(self) -> Arrival | None:
+        """What came last of its queue; None where that is empty."""
+        return max(self.queue, key=lambda each: each.id, default=None)
+
+    @property
     def shared(self) -> Json | None:
         """Base, adapter and training as the sequence has them; None where nothing is known of it."""
-        if self.queue:
-            newest = max(self.queue, key=lambda each: each.id).document
-            return {key: newest[key] for key in ("base", "adapter", "training")}
+        if self.newest is not None:
+            document = self.newest.document
+            return {key: document[key] for key in ("base", "adapter", "training")}
         if self.learned is None:
             return None
         record = self.learned.record
@@ -77,6 +82,4 @@ class Known:
         shared = self.shared
         if shared is None:
             return None
-        base = shared["base"]
-        assert isinstance(base, Mapping)
-        return str(base["path"])
+        return str(mapping(shared["base"])["path"])

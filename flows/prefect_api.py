@@ -48,7 +48,7 @@ def prefect_api() -> Iterator["SyncPrefectClient"]:
                 "the name and password it was started with",
                 "Set PREFECT_API_AUTH_STRING to NAME:PASSWORD.",
             ) from error
-        if status >= 500 or status == 429:
+        if unwell(status):
             raise Unavailable(
                 f"{place} (error {status})", "a server that is well", "Its log says more."
             ) from error
@@ -70,6 +70,11 @@ def prefect_url() -> str | None:
         return str(named)
     up = known_services(find_home())
     return up.prefect if up else None
+
+
+def unwell(status: int) -> bool:
+    """Whether a server that answers with this status has trouble of its own, which may pass."""
+    return status >= 500 or status == 429
 
 
 def _reason(error: Exception) -> str:

@@ -19,8 +19,8 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 from flows.bound import bound_command
+from flows.not_started import ServiceNotStarted, last_words
 from flows.processes import ProcessIdentity, identify
-from lori_core.errors import LoriError
 from registry.home import file_lock, writable
 from registry.known_services import known_services
 
@@ -43,18 +43,6 @@ SERVER_ONLY = {
 }
 
 
-class PrefectNotStarted(LoriError):
-    """The embedded server did not come up; its log says why."""
-
-    def __init__(self, log: str, last: str) -> None:
-        super().__init__(log, last)
-        self.log, self.last = log, last
-
-    def __str__(self) -> str:
-        """Name the log and its last line."""
-        return f"Prefect's server did not start ({self.last or 'no output'}); see {self.log}"
-
-
 class PrefectServer:
     """The server, started early and awaited late, so that it costs little."""
 
@@ -71,12 +59,9 @@ class PrefectServer:
             self.log.parent.mkdir(parents=True, exist_ok=True)
             log = self.log.open("ab")
             begin_again_if_half_made(self.home)
-        command = [sys.executable, "-m", "uvicorn", "--factory"]
-        command += ["prefect.server.api.server:create_app", "--host", "127.0.0.1"]
-        command += ["--port", str(self._port), "--log-level", "error", "--lifespan", "on"]
         with log:
             self._child = subprocess.Popen(
-                bound_command(*command),
+                bound_command(*server_command(self._port)),
                 env={**os.environ, **embedded_settings(self.home), **SERVER_ONLY},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -115,11 +100,6 @@ class PrefectServer:
             self._child.wait()
         self._child = None
 
-    def failure(self) -> PrefectNotStarted:
-        """What its log says."""
-        lines = self.log.read_text(encoding="utf-8", errors="replace").split("\n")
-        return PrefectNotStarted(str(self.log), next((x for x in lines[::-1] if x.strip()), ""))
-
 
 @contextmanager
 def prefect_server(
@@ -154,7 +134,7 @@ def prefect_server(
                     return
                 server.stop()
                 started(server.start())
-        raise server.failure()
+        raise ServiceNotStarted("Prefect's server", str(server.log), last_words(server.log))
 
     with starting:
         starting.enter_context(start_lock(home))
@@ -166,6 +146,15 @@ def prefect_server(
         starting.close()
         os.environ.pop("PREFECT_API_URL", None)
         server.stop()
+
+
+def server_command(port: int) -> tuple[str, ...]:
+    """What starts Prefect's server on a port of the loopback."""
+    return (
+        *(sys.executable, "-m", "uvicorn", "--factory"),
+        *("prefect.server.api.server:create_app", "--host", "127.0.0.1", "--port", str(port)),
+        *("--log-level", "error", "--lifespan", "on"),
+    )
 
 
 def begin_again_if_half_made(home: Path) -> None:

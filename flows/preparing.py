@@ -6,7 +6,6 @@ over and whose turn it is. One dispatcher of a home prepares at a time. A submis
 """
 
 import contextvars
-import fcntl
 import logging
 import os
 import threading
@@ -25,7 +24,7 @@ from flows.submitted_file import file_document
 from flows.watching import Drops, move_away
 from lori_core.errors import BadInput, Unavailable
 from registry.arrival_records import Submission, Watch
-from registry.home import writable
+from registry.home import open_lock, try_lock
 from registry.store import Registry
 from registry.submissions import Submissions
 from registry.turns import wait_after
@@ -202,15 +201,8 @@ def _hand_on(
 @contextmanager
 def _alone(lock: Path) -> Iterator[bool]:
     """Whether no other process holds a lock, which is held until the block is left."""
-    with writable(lock.parent):
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    handle = open_lock(lock)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+        yield try_lock(handle)
     finally:
         os.close(handle)

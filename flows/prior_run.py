@@ -5,7 +5,6 @@ beside it is freed by the kernel when that process dies, however it dies; who ta
 ends whatever of the record is still alive, by pid and start time, and only then goes on.
 """
 
-import fcntl
 import json
 import os
 import time
@@ -17,7 +16,7 @@ from pathlib import Path
 from flows.processes import ProcessIdentity, end, myself
 from lori_core.digests import write_json
 from lori_core.errors import BadInput, Unavailable
-from registry.home import writable
+from registry.home import open_lock, try_lock
 
 ATTEMPT = "arrival"
 """What a record calls the process that learns an arrival, which a newer attempt may end."""
@@ -33,6 +32,11 @@ class RunRecord:
     path: Path
     processes: list[ProcessIdentity] = field(default_factory=list)
 
+    @property
+    def lock(self) -> Path:
+        """Held as long as the run lives."""
+        return self.path.with_suffix(".lock")
+
     def add(self, process: ProcessIdentity) -> None:
         """Remember a process before it does anything that matters."""
         self.processes.append(process)
@@ -47,9 +51,9 @@ def only_run(home: Path, sequence: str) -> Iterator[RunRecord]:
         BadInput: another run is learning this sequence now.
     """
     record = _record(home, sequence)
-    lock = _opened(record)
+    lock = open_lock(record.lock)
     try:
-        if not _locked(lock):
+        if not try_lock(lock):
             raise BadInput(*_held(sequence, record))
         yield from _kept(record, "run")
     finally:
@@ -71,15 +75,15 @@ def only_attempt(home: Path, sequence: str, ours: Callable[[], None]) -> Iterato
         Unavailable: `lori run` is learning this sequence now, or an attempt on another host holds it.
     """
     record = _record(home, sequence)
-    lock = _opened(record)
+    lock = open_lock(record.lock)
     try:
-        if not _locked(lock):
+        if not try_lock(lock):
             holders = recorded(record.path)
             ours()
             if holders and holders[0].what == ATTEMPT:
                 end_leftovers(record.path)
             deadline = time.monotonic() + FREED_SECONDS
-            while not _locked(lock):
+            while not try_lock(lock):
                 if not (holders and holders[0].what == ATTEMPT) or time.monotonic() > deadline:
                     raise Unavailable(*_held(sequence, record))
                 time.sleep(0.05)
@@ -100,26 +104,11 @@ def recorded(path: Path) -> list[ProcessIdentity]:
         rows = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):
         return []
-    return [ProcessIdentity(row["what"], row["pid"], row["started"]) for row in rows]
+    return [ProcessIdentity.from_json(row) for row in rows]
 
 
 def _record(home: Path, sequence: str) -> RunRecord:
     return RunRecord(home / "runs" / f"{sequence}.json")
-
-
-def _opened(record: RunRecord) -> int:
-    with writable(record.path.parent):
-        record.path.parent.mkdir(parents=True, exist_ok=True)
-        place = record.path.with_suffix(".lock")
-        return os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-
-
-def _locked(lock: int) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _kept(record: RunRecord, what: str) -> Iterator[RunRecord]:

@@ -3,8 +3,9 @@
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import psutil
 
@@ -37,6 +38,11 @@ class ProcessIdentity:
     def as_json(self) -> dict[str, object]:
         """Plain data for the run's record."""
         return asdict(self)
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> "ProcessIdentity":
+        """What `as_json` gave, whatever else was put beside it."""
+        return cls(record["what"], record["pid"], record["started"])
 
 
 def identify(pid: int, what: str) -> ProcessIdentity:

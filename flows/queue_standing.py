@@ -5,12 +5,9 @@ from datetime import datetime, timedelta
 from typing import TypedDict
 
 from flows.times import json_time
-from registry.arrival_records import Arrival, ArrivalState, HeldSequence
+from registry.arrival_records import DONE, OPEN, OUT, Arrival, ArrivalState, HeldSequence
 from registry.arrivals import in_turn
 from registry.desks import QueueBook
-
-OPEN: tuple[ArrivalState, ...] = ("waiting", "dispatched", "running", "failed")
-OVER: tuple[ArrivalState, ...] = ("learned", "cancelled")
 
 LEARNED: tuple[ArrivalState, ...] = ("learned",)
 
@@ -83,10 +80,10 @@ def queue_standing(queue: QueueBook, sequence: str, now: datetime) -> QueueStand
     """The queue of a sequence."""
     there = in_turn(queue.arrivals(sequence, states=OPEN))
     there = (
-        *(each for each in there if each.state in ("running", "dispatched")),
-        *(each for each in there if each.state not in ("running", "dispatched")),
+        *(each for each in there if each.state in OUT),
+        *(each for each in there if each.state not in OUT),
     )
-    past = queue.arrivals(sequence, states=OVER, last=HISTORY)
+    past = queue.arrivals(sequence, states=DONE, last=HISTORY)
     learned = queue.arrivals(sequence, states=LEARNED, last=RECENT)
     held = next((each for each in queue.held_sequences() if each.sequence == sequence), None)
     blocked = queue.blocked().get(sequence)

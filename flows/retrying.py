@@ -13,6 +13,7 @@ from typing import Literal
 import httpx
 from prefect.exceptions import PrefectHTTPStatusError
 
+from flows.prefect_api import unwell
 from flows.stage_protocol import StageCrashed
 from lori_core.errors import LoriError, Unavailable
 from registry.turns import MOST_ATTEMPTS
@@ -95,7 +96,7 @@ def _server_away(error: BaseException | None) -> bool:
     """Whether Prefect's server was away or unwell, at the bottom of what was raised."""
     while error is not None:
         if isinstance(error, PrefectHTTPStatusError):
-            return error.response.status_code >= 500 or error.response.status_code == 429
+            return unwell(error.response.status_code)
         if isinstance(error, httpx.TransportError):
             return True
         error = error.__cause__
@@ -108,13 +109,7 @@ def _said_by_child(error: BaseException) -> bool:
 
 def _line(error: BaseException) -> str:
     if isinstance(error, StageCrashed):
-        return f"{error.stage}: {_line_of(error.account)} (log: {error.log})"
+        return f"{error.stage}: {error.last_line} (log: {error.log})"
     if isinstance(error, LoriError):
         return " ".join(str(error).split())
     return " ".join(f"{type(error).__name__}: {error}".split())[:500]
-
-
-def _line_of(account: str) -> str:
-    """The last line of a traceback, which names the error."""
-    lines = [line.strip() for line in account.splitlines() if line.strip()]
-    return lines[-1] if lines else "no account"

@@ -1,8 +1,9 @@
 """The wishes that stand in Prefect, read back: see `flows.schedules`, which makes them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -23,6 +24,8 @@ FOLDER = "lori-folder"
 """Tag of the automations that stand for watched folders."""
 
 PAGE = 200
+
+T = TypeVar("T")
 
 _FOLDER_NAME = "lori: folder "
 
@@ -65,12 +68,11 @@ def repeated(client: "SyncPrefectClient") -> "list[DeploymentResponse]":
     from prefect.client.schemas.sorting import DeploymentSort
 
     wanted = DeploymentFilter(tags=DeploymentFilterTags(all_=[REPEATED]))
-    found: list[DeploymentResponse] = []
-    while page := client.read_deployments(
-        deployment_filter=wanted, sort=DeploymentSort.NAME_ASC, limit=PAGE, offset=len(found)
-    ):
-        found += page
-    return found
+    return _every(
+        lambda offset: client.read_deployments(
+            deployment_filter=wanted, sort=DeploymentSort.NAME_ASC, limit=PAGE, offset=offset
+        )
+    )
 
 
 def waiting_once(client: "SyncPrefectClient") -> "list[FlowRun]":
@@ -79,26 +81,25 @@ def waiting_once(client: "SyncPrefectClient") -> "list[FlowRun]":
     from prefect.client.schemas.sorting import FlowRunSort
 
     wanted = FlowRunFilter(tags=FlowRunFilterTags(all_=[ONCE]), state=_in_states("SCHEDULED"))
-    found: list[FlowRun] = []
-    while page := client.read_flow_runs(
-        flow_run_filter=wanted,
-        sort=FlowRunSort.EXPECTED_START_TIME_ASC,  # the server takes no request without one
-        limit=PAGE,
-        offset=len(found),
-    ):
-        found += page
-    return found
+    return _every(
+        lambda offset: client.read_flow_runs(
+            flow_run_filter=wanted,
+            sort=FlowRunSort.EXPECTED_START_TIME_ASC,  # the server takes no request without one
+            limit=PAGE,
+            offset=offset,
+        )
+    )
 
 
 def folders(client: "SyncPrefectClient") -> "list[Automation]":
     """The automations that stand for watched folders."""
     from prefect.client.schemas.sorting import AutomationSort
 
-    found: list[Automation] = []
-    while page := client.read_automations(
-        sort=AutomationSort.NAME_ASC, limit=PAGE, offset=len(found)
-    ):
-        found += page
+    found = _every(
+        lambda offset: client.read_automations(
+            sort=AutomationSort.NAME_ASC, limit=PAGE, offset=offset
+        )
+    )
     return [each for each in found if FOLDER in each.tags]
 
 
@@ -173,6 +174,14 @@ def folder_facts(automation: "Automation") -> ScheduleFacts:
 def folder_name(folder: str) -> str:
     """The automation of a folder."""
     return f"{_FOLDER_NAME}{folder}"
+
+
+def _every(page: Callable[[int], list[T]]) -> list[T]:
+    """All that a server has; `page` asks it for those that come after so many."""
+    found: list[T] = []
+    while more := page(len(found)):
+        found += more
+    return found
 
 
 def _one_run(

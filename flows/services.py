@@ -5,14 +5,10 @@ MLflow's server, Prefect's server, the dashboard and a worker. Where `PREFECT_AP
 listen on loopback alone, and each is one process.
 """
 
-import base64
-import http.client
-import json
 import os
 import secrets
 import socket
 import sys
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,8 +16,9 @@ from datetime import datetime
 from pathlib import Path
 
 from flows.pools import POOL
-from flows.prefect_server import embedded_settings, free_port
+from flows.prefect_server import embedded_settings, free_port, server_command
 from flows.up_dashboard import TOKEN_VARIABLE
+from flows.worker_health import NO_ANSWER, online
 from lori_core.errors import BadInput
 from registry.known_services import KnownServices as KnownServices
 from registry.known_services import known_services as known_services
@@ -47,6 +44,9 @@ WORKER_GRACE = 30.0
 """Seconds for a worker to leave: its runs checkpoint within ten."""
 
 SERVER_GRACE = 10.0
+
+ANSWER_SECONDS = 5.0
+"""A server that is asked has them to answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,39 +156,22 @@ def answers(url: str, *, bearer: str | None = None) -> bool:
     headers = {} if bearer is None else {"Authorization": f"Bearer {bearer}"}
     request = urllib.request.Request(url, headers=headers)
     try:
-        with urllib.request.build_opener(_NO_PROXY).open(request, timeout=5) as answer:
+        with _past_proxies().open(request, timeout=ANSWER_SECONDS) as answer:
             return bool(answer.status == 200)
-    except _NO_ANSWER:
+    except NO_ANSWER:
         return False
 
 
 def worker_online(api: str, name: str, since: datetime) -> bool:
     """Whether Prefect counts a worker of our pool as there, and heard of it since then."""
-    request = urllib.request.Request(
-        f"{api}/work_pools/{POOL}/workers/filter",
-        data=json.dumps({"workers": {"status": {"any_": ["ONLINE"]}}}).encode(),
-        headers={"Content-Type": "application/json", **_authorization()},
+    return any(
+        each["name"] == name and datetime.fromisoformat(each["last_heartbeat_time"]) >= since
+        for each in online(api, _past_proxies(), ANSWER_SECONDS)
     )
-    try:
-        with urllib.request.build_opener(_NO_PROXY).open(request, timeout=5) as answer:
-            (seen,) = [each for each in json.load(answer) if each["name"] == name] or [None]
-            return seen is not None and datetime.fromisoformat(seen["last_heartbeat_time"]) >= since
-    except _NO_ANSWER:
-        return False
 
 
-_NO_PROXY = urllib.request.ProxyHandler({})
-_NO_ANSWER = (urllib.error.URLError, OSError, ValueError, http.client.HTTPException)
-"""Also half an answer, of a server that was killed while it gave one."""
-
-
-def _authorization() -> dict[str, str]:
-    """What Prefect's own client would send."""
-    if basic := os.environ.get("PREFECT_API_AUTH_STRING"):
-        return {"Authorization": f"Basic {base64.b64encode(basic.encode()).decode()}"}
-    if key := os.environ.get("PREFECT_API_KEY"):
-        return {"Authorization": f"Bearer {key}"}
-    return {}
+def _past_proxies() -> urllib.request.OpenerDirector:
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def _prefect(home: Path, port: int) -> Service:
@@ -199,12 +182,7 @@ def _prefect(home: Path, port: int) -> Service:
         name="prefect",
         url=f"{url}/api",
         healthy=lambda _: answers(f"{url}/api/health"),
-        command=(
-            *(sys.executable, "-m", "uvicorn", "--factory"),
-            *("prefect.server.api.server:create_app", "--host", HOST, "--port", str(port)),
-            *("--log-level", "error", "--lifespan", "on"),
-            *("--timeout-graceful-shutdown", "5"),
-        ),
+        command=(*server_command(port), "--timeout-graceful-shutdown", "5"),
         environment={
             **SMALL,
             **PREFECT_CALM,

@@ -51,6 +51,12 @@ class StageCrashed(LoriError):
         return f"stage {self.stage!r} failed (log: {self.log})\n{self.account}"
 
     @property
+    def last_line(self) -> str:
+        """The last line of the account: of a traceback, the one that names the error."""
+        lines = self.account.strip().splitlines()
+        return lines[-1].strip() if lines else "no account"
+
+    @property
     def told_to_leave(self) -> bool:
         """Whether it was SIGTERM that ended the child: of what it looked at, that says nothing."""
         return self.account.endswith(_LEFT)

@@ -4,8 +4,8 @@ from typing import TypedDict
 
 from flows.prior_run import recorded
 from flows.processes import ProcessIdentity
-from flows.queue_standing import OPEN, QueueItem, QueueStanding, queue_standing
-from flows.recorded import ALIASES
+from flows.queue_standing import QueueItem, QueueStanding, queue_standing
+from registry.arrival_records import OPEN
 from registry.clock import now
 from registry.desks import Opened
 

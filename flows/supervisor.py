@@ -13,16 +13,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from flows.bound import bound_command
+from flows.not_started import ServiceNotStarted, last_words
 from flows.processes import ProcessIdentity, end_together, identify
 from flows.services import Service
-from lori_core.errors import LoriError
 from registry.home import writable
+from registry.waits import doubled
 
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
 """Seconds before a dead service is started again: doubled each time, until it was well for a while."""
-
-MOST_DOUBLED = 16
-"""So often at most: a service may die for days, and no float holds two to the power of that."""
 
 WELL_SECONDS = 60.0
 """Well for so long, it begins with the first wait again."""
@@ -35,18 +33,6 @@ TRIES = 3
 
 LOOK_SECONDS, ASK_SECONDS = 0.2, 15.0
 """Between two looks at the processes, and between two questions to one that was well."""
-
-
-class ServiceNotStarted(LoriError):
-    """A service did not become healthy; its log says why."""
-
-    def __init__(self, name: str, log: str, last: str) -> None:
-        super().__init__(name, log, last)
-        self.name, self.log, self.last = name, log, last
-
-    def __str__(self) -> str:
-        """Name the log and its last line."""
-        return f"{self.name} did not start ({self.last or 'no output'}); see {self.log}"
 
 
 class Kept:
@@ -151,16 +137,11 @@ class Kept:
 
     def _died(self, now: float, how: str) -> str:
         if not self.was_healthy and self._tries >= TRIES:
-            raise ServiceNotStarted(self.service.name, str(self.log), self._last_words())
+            raise ServiceNotStarted(self.service.name, str(self.log), last_words(self.log))
         self.gone()
-        doubled = min(max(0, self._tries - 1), MOST_DOUBLED)
-        wait = min(FIRST_WAIT * 2**doubled, LONGEST_WAIT)
+        wait = doubled(FIRST_WAIT, LONGEST_WAIT, self._tries)
         self._start_at = now + wait
         return f"{self.service.name} {how}; again in {wait:.0f} s (log: {self.log})"
-
-    def _last_words(self) -> str:
-        lines = self.log.read_text(encoding="utf-8", errors="replace").split("\n")
-        return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
 @contextmanager

@@ -4,7 +4,6 @@
 the services answer (`registry.known_services`), and `HOME/logs` has a log of each.
 """
 
-import fcntl
 import json
 import os
 import signal
@@ -17,15 +16,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
+from flows.not_started import ServiceNotStarted
 from flows.prefect_server import begin_again_if_half_made, remember_it_is_made, start_lock
 from flows.processes import ProcessIdentity, end, myself
 from flows.room import require_room
 from flows.services import PREFECT_VARIABLE, Ports, Service, answers, services_of
-from flows.supervisor import Kept, ServiceNotStarted, keep, supervised
+from flows.supervisor import Kept, keep, supervised
 from flows.up_dashboard import TOKEN_VARIABLE
 from lori_core.digests import write_json
 from lori_core.errors import BadInput, Unavailable
-from registry.home import prepare_home, writable
+from registry.home import open_lock, prepare_home, try_lock
 from registry.known_services import FILE, LOCK
 from registry.settings import find_settings, without_password
 
@@ -86,11 +86,10 @@ def only_one(home: Path) -> Iterator[None]:
     Raises:
         BadInput: another one keeps them now.
     """
-    with writable(home):
-        lock = os.open(home / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    lock = open_lock(home / LOCK)
     try:
         deadline = time.monotonic() + LOCK_SECONDS
-        while not _locked(lock):
+        while not try_lock(lock):
             if time.monotonic() > deadline:
                 raise BadInput(
                     f"home {home}: process {_owner(home)} keeps its services running",
@@ -216,14 +215,6 @@ def _token(kept: Sequence[Kept]) -> str | None:
     return token if answers(f"{dashboard.url}/api/sequences", bearer=token) else None
 
 
-def _locked(lock: int) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
 def _recorded(home: Path) -> list[ProcessIdentity]:
     """The services' processes as the last supervisor left them on record."""
     try:
@@ -231,7 +222,7 @@ def _recorded(home: Path) -> list[ProcessIdentity]:
     except (FileNotFoundError, json.JSONDecodeError):
         return []
     rows = [each["process"] for each in services.values() if each["process"]]
-    return [ProcessIdentity(row["what"], row["pid"], row["started"]) for row in rows]
+    return [ProcessIdentity.from_json(row) for row in rows]
 
 
 def _owner(home: Path) -> str:

@@ -5,21 +5,11 @@ A process of its own, so that the supervisor stays small: importing Prefect take
 
 import sys
 
+from flows.automations import prepare_server
 from lori_core.errors import LoriError
-
-
-def main() -> None:
-    """Apply everything `lori up` promises to be there; safe to repeat."""
-    from flows import pools
-    from flows.automations import apply_automations
-    from flows.prefect_api import prefect_api
-
-    with prefect_api() as client:
-        apply_automations(client, pools.apply(client))
-
 
 if __name__ == "__main__":
     try:
-        main()
+        prepare_server()
     except LoriError as error:
         sys.exit(str(error))

@@ -4,6 +4,7 @@
 of PREFECT_API_URL with the standard library alone, because it runs every half minute.
 """
 
+import http.client
 import json
 import os
 import socket
@@ -11,28 +12,50 @@ import sys
 import urllib.error
 import urllib.request
 from base64 import b64encode
+from typing import Any
 
 from flows.pools import POOL
 
-SECONDS = 10
+SECONDS = 10.0
+
+NO_ANSWER = (urllib.error.URLError, OSError, ValueError, http.client.HTTPException)
+"""Also half an answer, of a server that was killed while it gave one."""
 
 
 def healthy(host: str) -> bool:
     """Whether a worker whose name begins with `host` told Prefect lately that it is there."""
-    url = os.environ["PREFECT_API_URL"].rstrip("/")
-    headers = {"Content-Type": "application/json"}
-    if account := os.environ.get("PREFECT_API_AUTH_STRING"):
-        headers["Authorization"] = f"Basic {b64encode(account.encode()).decode()}"
-    asked = json.dumps({"workers": {"status": {"any_": ["ONLINE"]}}}).encode()
+    found = online(os.environ["PREFECT_API_URL"], urllib.request.build_opener(), SECONDS)
+    return any(each["name"].startswith(f"{host}-") for each in found)
+
+
+def online(api: str, opener: urllib.request.OpenerDirector, seconds: float) -> list[dict[str, Any]]:
+    """The workers of our pool that Prefect counts as there; none where it does not answer.
+
+    Args:
+        api: of Prefect's server.
+        opener: asks it, through proxies or past them.
+        seconds: it is given to answer.
+    """
     request = urllib.request.Request(
-        f"{url}/work_pools/{POOL}/workers/filter", asked, headers, method="POST"
+        f"{api.rstrip('/')}/work_pools/{POOL}/workers/filter",
+        data=json.dumps({"workers": {"status": {"any_": ["ONLINE"]}}}).encode(),
+        headers={"Content-Type": "application/json", **_authorization()},
     )
     try:
-        with urllib.request.urlopen(request, timeout=SECONDS) as answer:
-            found = json.load(answer)
-    except (urllib.error.URLError, OSError):
-        return False
-    return any(each["name"].startswith(f"{host}-") for each in found)
+        with opener.open(request, timeout=seconds) as answer:
+            found: list[dict[str, Any]] = json.load(answer)
+            return found
+    except NO_ANSWER:
+        return []
+
+
+def _authorization() -> dict[str, str]:
+    """What Prefect's own client would send."""
+    if basic := os.environ.get("PREFECT_API_AUTH_STRING"):
+        return {"Authorization": f"Basic {b64encode(basic.encode()).decode()}"}
+    if key := os.environ.get("PREFECT_API_KEY"):
+        return {"Authorization": f"Bearer {key}"}
+    return {}
 
 
 if __name__ == "__main__":

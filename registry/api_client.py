@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Mapping
-from typing import Literal, TypeVar
+from types import TracebackType
+from typing import Literal, Self, TypeVar
 
 import httpx
 
@@ -156,6 +157,32 @@ class ApiClient:
                     "a server that is well",
                     "Its log says more.",
                 )
+
+
+class Remote:
+    """A part of a registry that is asked over its API. Use as a context manager."""
+
+    def __init__(self, url: str, token: str | None) -> None:
+        """Prepare the connection; nothing is asked yet.
+
+        Raises:
+            BadInput: a URL or token that can be none.
+        """
+        self._api = ApiClient(url, token)
+        self.place = self._api.place
+
+    def __enter__(self) -> Self:
+        """Use as `with RemoteDesk(url, token) as desk`."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the connection."""
+        self._api.close()
 
 
 def _why(line: str) -> str:

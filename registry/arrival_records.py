@@ -18,6 +18,9 @@ ArrivalState = Literal["waiting", "dispatched", "running", "learned", "failed", 
 OUT: frozenset[ArrivalState] = frozenset({"dispatched", "running"})
 """States that have the turn of their sequence."""
 
+OPEN: frozenset[ArrivalState] = OUT | {"waiting", "failed"}
+"""States that hold a place in the queue of their sequence."""
+
 DONE: frozenset[ArrivalState] = frozenset({"learned", "cancelled"})
 """States that stand in nobody's way."""
 

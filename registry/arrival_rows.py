@@ -17,7 +17,7 @@ from registry.arrival_records import (
     SubmissionState,
     Watch,
 )
-from registry.plain import LONGEST
+from registry.plain import LONGEST, one_line
 from registry.records import Json
 from registry.tables import JsonDict
 
@@ -51,8 +51,7 @@ def _finite(value: object) -> object:
 
 def said(reason: str) -> str:
     """A reason in one line that every column and page can show, whoever made it up."""
-    shown = "".join(each if each.isprintable() else " " for each in reason)
-    return " ".join(shown.split())[:LONGEST]
+    return one_line(reason, longest=LONGEST)
 
 
 def outcome_document(outcome: Outcome) -> JsonDict:

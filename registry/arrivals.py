@@ -111,9 +111,7 @@ class Arrivals(Submissions):
         Returns:
             What is dispatched and has no flow run yet: now, or before a crash. Highest priority first.
         """
-        with self._database.reading() as session:
-            work = bool(next_ones(session))
-        if work:
+        if self.due():
             with self._database.writing() as session:
                 now = moment(session)
                 for arrival_id in next_ones(session):

@@ -97,11 +97,29 @@ def writable(place: Path | str) -> Iterator[None]:
 @contextmanager
 def file_lock(path: Path) -> Iterator[None]:
     """Hold an exclusive lock on `path` between processes; the system frees it when we die."""
-    with writable(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    handle = open_lock(path)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
         os.close(handle)
+
+
+def open_lock(path: Path) -> int:
+    """Open a file to lock, made with its folder where missing; closing it frees the lock.
+
+    Raises:
+        Unavailable: it cannot be made.
+    """
+    with writable(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
+
+def try_lock(handle: int) -> bool:
+    """Take the exclusive lock of an open file; False at once where somebody else holds it."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -31,6 +31,7 @@ from registry.decision_models import DeliveryRow, OutboxRow, WebhookRow
 from registry.decisions import EventKind
 from registry.records import Json
 from registry.store import Registry
+from registry.waits import doubled
 
 ARRIVAL_FAILED, ARRIVAL_STUCK, GATE_REFUSED = "arrival-failed", "arrival-stuck", "gate-refused"
 
@@ -305,8 +306,7 @@ def _record(registry: Registry, delivery: int, moment: datetime, error: str | No
 
 def wait_after(attempts: int) -> timedelta:
     """How long to wait after so many attempts: twice as long each time, up to `LONGEST_WAIT`."""
-    doubled: int = 1 << min(attempts - 1, 20)
-    return min(FIRST_WAIT * doubled, LONGEST_WAIT)
+    return doubled(FIRST_WAIT, LONGEST_WAIT, attempts)
 
 
 def _due(moment: datetime) -> Select[tuple[DeliveryRow]]:

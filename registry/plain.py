@@ -66,7 +66,7 @@ def aware_time(what: str, value: datetime) -> datetime:
     return value.astimezone(UTC)
 
 
-def one_line(text: str) -> str:
+def one_line(text: str, *, longest: int = _LONGEST_LINE) -> str:
     """Text of a stranger for our own terminal: one line, no control characters, not too long."""
     shown = "".join(each if each.isprintable() else " " for each in text)
-    return " ".join(shown.split())[:_LONGEST_LINE]
+    return " ".join(shown.split())[:longest]

@@ -5,13 +5,12 @@ The token says who acts; roles are checked over there.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 
 from lori_core.config import Read
 from lori_core.names import check_name
 from registry.accounts import Issued, Token
-from registry.api_client import ApiClient
+from registry.api_client import Remote
 from registry.decisions import (
     Account,
     Alias,
@@ -37,30 +36,8 @@ from registry.records import (
 )
 
 
-class RemoteDesk:
+class RemoteDesk(Remote):
     """Implements `registry.desks.Decisions` and `registry.desks.Readers` by asking a server."""
-
-    def __init__(self, url: str, token: str | None) -> None:
-        """Prepare the connection; nothing is asked yet.
-
-        Raises:
-            BadInput: a URL or token that can be none.
-        """
-        self._api = ApiClient(url, token)
-        self.place = self._api.place
-
-    def __enter__(self) -> Self:
-        """Use as `with RemoteDesk(url, token) as desk`."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close the connection."""
-        self._api.close()
 
     # Decisions, as `registry.desk.Desk`
 

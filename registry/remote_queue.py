@@ -1,38 +1,15 @@
 """The queue of a registry on another machine, over its API: as `registry.queueing.Queue` is here."""
 
 from collections.abc import Collection, Mapping
-from types import TracebackType
-from typing import Self
 
 from lori_core.names import check_name
-from registry.api_client import ApiClient
+from registry.api_client import Remote
 from registry.arrival_records import Arrival, ArrivalState, HeldSequence, Source, Submission
 from registry.records import Json
 
 
-class RemoteQueue:
+class RemoteQueue(Remote):
     """Implements `registry.desks.QueueBook` by asking a server."""
-
-    def __init__(self, url: str, token: str | None) -> None:
-        """Prepare the connection; nothing is asked yet.
-
-        Raises:
-            BadInput: a URL or token that can be none.
-        """
-        self._api = ApiClient(url, token)
-
-    def __enter__(self) -> Self:
-        """Use as `with RemoteQueue(url, token) as queue`."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close the connection."""
-        self._api.close()
 
     def submit(
         self,

@@ -16,6 +16,7 @@ from registry.arrival_records import OUT, ArrivalState
 from registry.arrival_rows import said
 from registry.fence import Fence, moment
 from registry.lineage import find_sequence
+from registry.waits import doubled
 
 FIRST_WAIT = timedelta(seconds=5)
 LONGEST_WAIT = timedelta(minutes=10)
@@ -29,8 +30,7 @@ STUCK = 4
 
 def wait_after(attempt: int) -> timedelta:
     """How long an arrival waits after its attempt of this number: doubled each time, up to a bound."""
-    doubled: int = 1 << min(max(attempt - 1, 0), 20)
-    return min(FIRST_WAIT * doubled, LONGEST_WAIT)
+    return doubled(FIRST_WAIT, LONGEST_WAIT, attempt)
 
 
 def next_ones(session: Session, *, ended: int | None = None) -> list[int]:

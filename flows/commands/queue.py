@@ -18,9 +18,9 @@ def cancel(targets: tuple[str, ...]) -> None:
     A running one checkpoints and ends within seconds; `lori retry` goes on from there.
     """
     from flows.desk import at_desk
-    from flows.queue_standing import OPEN
     from flows.queue_targets import targets_of
     from lori_core.errors import BadInput
+    from registry.arrival_records import OPEN
     from registry.arrivals import in_turn
 
     with at_desk() as here:

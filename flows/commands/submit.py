@@ -18,7 +18,7 @@ LARGEST = 2**31 - 1
 @click.option("--at", metavar="TIME", help="Submit it once, then: ISO 8601, or from now: 90m, 12h.")
 @click.option("--cron", metavar="EXPR", help='Submit it again and again, e.g. "0 2 * * *".')
 @click.option("--timezone", default="UTC", show_default=True, help="Whose clock --cron goes by.")
-@click.option("--every", metavar="SPAN", help="Submit it again and again: 30s, 15m, 12h, 1d.")
+@click.option("--every", metavar="SPAN", help="Submit it again and again: 15m, 12h; 1m at least.")
 @click.option("--watch", metavar="FOLDER", type=click.Path(path_type=Path),
               help="Submit every file that is put into FOLDER.")  # fmt: skip
 @click.option("--priority", type=click.IntRange(-LARGEST, LARGEST), default=0, show_default=True,

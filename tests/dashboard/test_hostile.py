@@ -25,6 +25,7 @@ from registry.desk import Desk
 from registry.outbox import add, deliver
 from registry.records import SequenceRecord, TaskRecord
 from registry.remote import RemoteDesk
+from registry.soundness import faults
 from registry.store import open_registry
 
 SOON = (now() + timedelta(days=1)).isoformat()
@@ -70,6 +71,8 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     scene = Scene(tmp_path_factory.mktemp("hostile"))
     with scene.browser:
         deliver(scene.registry)  # as the server's errands do in the background, sooner or later
+        for version in (1, 2):  # a first look at a version remembers that its files are as filed
+            faults(scene.registry, "assistant", version)
         for path in ("/thaw", "/gate"):  # locks are files too: those of real names exist from here
             scene.browser.post(f"/api/sequences/assistant{path}", {"reason": "x"}, scene.token)
         scene.browser.post("/api/sequences/assistant/promotions", {"reason": "x"}, scene.token)

@@ -12,7 +12,8 @@ from click.testing import CliRunner
 
 from flows.cli import lori
 from flows.cluster_manifests import SECRET_KEYS
-from flows.cluster_pools import COMMAND, IMAGE, KINDS, Kind, files, job_template
+from flows.cluster_pools import IMAGE, KINDS, Kind, files, job_template
+from flows.pools import COMMAND
 
 ROOT = Path(__file__).parents[2]
 

@@ -1,6 +1,7 @@
 """A sequence learned for real, and everything that is asked of it afterwards."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -18,6 +19,8 @@ from tests.flows.kills import finished_stages
 from tests.flows.tiny import rows, write_rows, write_sequence
 
 pytestmark = pytest.mark.slow
+
+WaitUntil = Callable[[Callable[[], bool], float], None]
 
 
 def json_of(lab: Lab, *arguments: str) -> object:
@@ -312,11 +315,10 @@ def test_the_same_seed_gives_the_same_digests_elsewhere(learned_once: Lab, tmp_p
         assert here[0][digest] == there[0][digest]
 
 
-def test_a_stop_is_not_held_up_by_a_server_that_is_gone(
-    lab: Lab, wait_until: Callable[[Callable[[], bool], float], None]
-) -> None:
-    import os
-
+def run_with_two_stages_finished(
+    lab: Lab, wait_until: WaitUntil
+) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
+    """A run in the middle of its work, and all that it started."""
     process = subprocess.Popen(
         [sys.executable, "-m", "flows.cli", "run", str(lab.file)],
         env={**os.environ, "LORI_HOME": str(lab.home), "PYTHONPATH": str(ROOT)},
@@ -325,7 +327,11 @@ def test_a_stop_is_not_held_up_by_a_server_that_is_gone(
         text=True,
     )
     wait_until(lambda: finished_stages(lab.home) >= 2, 180)
-    children = psutil.Process(process.pid).children(recursive=True)
+    return process, psutil.Process(process.pid).children(recursive=True)
+
+
+def test_a_stop_is_not_held_up_by_a_server_that_is_gone(lab: Lab, wait_until: WaitUntil) -> None:
+    process, children = run_with_two_stages_finished(lab, wait_until)
     for server in (child for child in children if "uvicorn" in child.cmdline()):
         server.kill()
     process.send_signal(signal.SIGTERM)
@@ -340,19 +346,9 @@ def test_a_signal_ends_everything_and_the_next_run_goes_on(
     lab: Lab,
     number: signal.Signals,
     code: int,
-    wait_until: Callable[[Callable[[], bool], float], None],
+    wait_until: WaitUntil,
 ) -> None:
-    import os
-
-    process = subprocess.Popen(
-        [sys.executable, "-m", "flows.cli", "run", str(lab.file)],
-        env={**os.environ, "LORI_HOME": str(lab.home), "PYTHONPATH": str(ROOT)},
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-    )
-    wait_until(lambda: finished_stages(lab.home) >= 2, 180)
-    children = psutil.Process(process.pid).children(recursive=True)
+    process, children = run_with_two_stages_finished(lab, wait_until)
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
     assert process.returncode == code, said

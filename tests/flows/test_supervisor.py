@@ -13,7 +13,8 @@ import pytest
 from flows import supervisor
 from flows.prefect_server import free_port
 from flows.services import Service, answers
-from flows.supervisor import Kept, ServiceNotStarted, keep, supervised
+from flows.not_started import ServiceNotStarted
+from flows.supervisor import Kept, keep, supervised
 
 
 class Enough(Exception):

@@ -154,7 +154,7 @@ STATES = st.one_of(
     st.integers(1, 40_000).map(lambda size: ("cut", size)),
     st.tuples(st.just("overwrite"), st.integers(0, 60_000), st.binary(min_size=1, max_size=64)),
     names.map(lambda name: ("revision", [name])),
-    st.lists(st.sampled_from(["0001", "0002", "0003", "0004", "", "head"]), max_size=3).map(
+    st.lists(st.sampled_from(["0001", "0002", "0003", "0004", "0005", "", "head"]), max_size=3).map(
         lambda found: ("revision", found)
     ),
     st.sampled_from(

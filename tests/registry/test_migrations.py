@@ -306,14 +306,14 @@ def test_the_newest_schema_is_undone_to_the_one_before(database_kind: str, home:
 
     home.mkdir()
     database = Database(find_settings(home).registry_url)
-    at_revision(database, "0003")
-    before = shape(database)
     at_revision(database, "0004")
+    before = shape(database)
+    at_revision(database, "0005")
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     with database._writer.begin() as connection:
         config.attributes["connection"] = connection
-        command.downgrade(config, "0003")
+        command.downgrade(config, "0004")
     assert shape(database) == before
     database.close()
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from registry_examples import sequence_record
@@ -16,6 +17,9 @@ from registry.records import Cell, CertificateLevel
 from registry.store import Registry
 
 Scores = Sequence[float]
+
+N = 400
+"""Rows of a test set."""
 
 
 def right(n: int, of: int) -> list[float]:
@@ -159,3 +163,41 @@ def rule(report: GateReport, name: str) -> RuleResult:
     found = [each for each in report.rules if each.rule == name]
     assert len(found) == 1, f"{name} among {[each.rule for each in report.rules]}"
     return found[0]
+
+
+def two_tasks(lab: Lab, *, math: int = 380, safe_under_math: int = 360, **gate: object) -> None:
+    """safety, then math: 360 of 400 safe under its own adapter and the champion's."""
+    lab.declare(**gate)  # type: ignore[arg-type]
+    lab.file(2)
+    lab.cell(0, "safety", right(100, N))
+    lab.cell(0, "math", right(100, N))
+    lab.cell(1, "safety", right(360, N), effective="a1")
+    lab.cell(2, "safety", right(360, N), effective="a1")
+    lab.cell(2, "math", right(math, N))
+    lab.cell(2, "safety", right(safe_under_math, N), under="math")
+
+
+def cumulative(lab: Lab, kept: int, *, middle: int = 360) -> None:
+    lab.declare(tasks=("safety", "math", "code"), guards=(), read="cumulative")
+    lab.file(3)
+    lab.cell(0, "code", right(100, N))
+    lab.cell(1, "safety", right(360, N))
+    lab.cell(2, "safety", right(middle, N))
+    lab.cell(2, "math", right(360, N))
+    lab.cell(3, "safety", right(kept, N))
+    lab.cell(3, "math", right(360, N))
+    lab.cell(3, "code", right(380, N))
+
+
+def waiver(name: str, version: int = 2, **changes: object) -> Waiver:
+    made = Waiver(
+        id=1,
+        sequence="assistant",
+        version=version,
+        rule=name,
+        reason="known and accepted",
+        requested_by="ann",
+        approved_by="bob",
+        expires=datetime.now(UTC) + timedelta(days=1),
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]
