@@ -1,6 +1,5 @@
 """A sequence as it was recorded: its settings and files, found by name, without its sequence file."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,61 +8,18 @@ from typing import Any, get_args
 from flows.keys import data_key
 from lori_core.config import Read, SequenceConfig
 from lori_core.errors import BadInput, NotFound
-from lori_core.names import check_name
 from lori_core.sequence_file import sequence_from_json
-from registry.decisions import BARE_BASE, Alias
+from registry.decisions import BARE_BASE
 from registry.desks import Decisions, acting, opened
 from registry.home import find_home
-from registry.plain import LARGEST
+from registry.named import Named as Named
+from registry.named import parse_name as parse_name
 from registry.records import FiledVersion, MatrixCells, SequenceRecord, TaskRecord
 from registry.settings import find_settings
 from registry.store import Registry, open_registry, registry_exists
 
-ALIASES: tuple[Alias, ...] = get_args(Alias)
-
 ADOPTED = "adopted"
 """In a task's recorded settings: digests of the PEFT folder it was adopted from, if it was."""
-
-
-@dataclass(frozen=True, slots=True)
-class Named:
-    """A version as a user names it: `S`, `S/3`, `S@champion`."""
-
-    sequence: str
-
-    version: int | None = None
-    """None: the newest, or the one under the alias."""
-
-    alias: Alias | None = None
-    """What it serves as."""
-
-    def __str__(self) -> str:
-        """As it is typed."""
-        number = "" if self.version is None else f"/{self.version}"
-        return f"{self.sequence}{number}" if self.alias is None else f"{self.sequence}@{self.alias}"
-
-
-def parse_name(text: str) -> Named:
-    """Read `S`, `S/3` or `S@champion`.
-
-    Raises:
-        BadInput: it is none of these.
-    """
-    sequence, at, alias = text.partition("@")
-    sequence, slash, number = sequence.partition("/")
-    check_name("sequence", sequence)
-    if at:
-        known = next((each for each in ALIASES if each == alias), None)
-        if known is None or slash:
-            raise BadInput(f"version {text!r}", f"one of {', '.join(ALIASES)} after the name and @")
-        return Named(sequence, alias=known)
-    if slash and not (re.fullmatch("0*[1-9][0-9]{0,9}", number) and int(number) <= LARGEST):
-        raise BadInput(
-            f"version {text!r}",
-            f"a whole number from 1 on after the slash, such as {sequence}/1",
-            f"`lori versions {sequence}` lists them.",
-        )
-    return Named(sequence, int(number) if slash else None)
 
 
 def parse_sequence(text: str) -> str:

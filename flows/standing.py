@@ -8,6 +8,7 @@ from flows.queue_standing import QueueItem, QueueStanding, queue_standing
 from registry.arrival_records import OPEN
 from registry.clock import now
 from registry.desks import Opened
+from registry.named import ALIASES
 
 RECENT = 50
 """Arrivals that are looked at for sequences of which nothing is learned and nothing waits."""

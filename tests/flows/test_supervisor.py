@@ -11,9 +11,9 @@ import psutil
 import pytest
 
 from flows import supervisor
+from flows.not_started import ServiceNotStarted
 from flows.prefect_server import free_port
 from flows.services import Service, answers
-from flows.not_started import ServiceNotStarted
 from flows.supervisor import Kept, keep, supervised
 
 
