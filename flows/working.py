@@ -114,7 +114,7 @@ def work_on(arrival: int, token: int, learn: Learn, *, pace: Pace | None = None)
             try:
                 if more is not None and more.leaving:  # told so before Prefect listened
                     raise TerminationSignal(signal.SIGTERM)
-                shop.take_slot(work.arrival.sequence)
+                shop.take_slot(work.arrival.sequence, work.ours)
                 version = learn(work)
                 _learned(arrivals, fence, version, lease, work, more)
                 announce("lori.arrival.learned", f"arrival.{arrival}", {"version": version})

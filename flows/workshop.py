@@ -26,14 +26,18 @@ class Workshop:
         self._early = early
         self._stages: StageProcess | None = None
 
-    def take_slot(self, sequence: str) -> None:
+    def take_slot(self, sequence: str, ours: Callable[[], None]) -> None:
         """Have the slot of a sequence in Prefect, until `close`.
+
+        Args:
+            sequence: whose slot.
+            ours: raises unless it is our turn.
 
         Raises:
             Unavailable: as `flows.second_fence`.
         """
         if not self._slot:
-            self._open.enter_context(second_fence(sequence))
+            self._open.enter_context(second_fence(sequence, ours))
             self._slot = True
 
     @contextmanager
