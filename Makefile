@@ -7,7 +7,7 @@ export DO_NOT_TRACK := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test check bench soak format docs clean
+.PHONY: demo test check bench soak screenshots format docs clean
 
 $(STAMP): pyproject.toml constraints.txt
 	@echo "Setting up $(VENV) (a few minutes the first time)"
@@ -37,6 +37,8 @@ bench: $(STAMP)  ## measure what we claim and rewrite docs/performance.md
 	$(BIN)/python -m benchmarks.corridor_share
 	$(BIN)/python -m benchmarks.registry_growth
 	$(BIN)/python -m benchmarks.overhead
+	$(BIN)/python -m benchmarks.dashboard_speed
+	$(BIN)/python -m benchmarks.dashboard_load
 	$(BIN)/python -m benchmarks.write_performance
 
 soak: $(STAMP)  ## the large sizes, logged in docs/soak.md; goes on where it was broken off
@@ -44,6 +46,9 @@ soak: $(STAMP)  ## the large sizes, logged in docs/soak.md; goes on where it was
 	$(BIN)/python -m tests.flows.orchestrator_soak --arrivals 200 --sequences 10 --workers 4 --kills 5
 	$(BIN)/python -m tests.registry.soak --processes 12 --each 25 --contenders 20 --kills 5 --registrations 100
 	LORI_HOSTILE=2000 $(BIN)/python -m pytest -q tests/registry/test_hostile_stores.py tests/dashboard/test_hostile.py
+
+screenshots: $(STAMP)  ## learn the demo, then take the pictures of docs/images; LORI_HOME takes a home where it was learned
+	$(BIN)/python -m tests.dashboard.browser.screenshots
 
 format: $(STAMP)
 	$(BIN)/ruff format .

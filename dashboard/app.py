@@ -6,11 +6,34 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from dashboard.api import accounts, arrivals, care, promotions, sequences
+from dashboard import live, metrics, static_files
+from dashboard.api import (
+    access,
+    accounts,
+    arrivals,
+    care,
+    comparisons,
+    overviews,
+    promotion_overviews,
+    promotions,
+    sequences,
+    versions,
+)
+from dashboard.description import DescribedApp
 from dashboard.door import Door
+from dashboard.downloads import Downloads
 from dashboard.errands import running
 from dashboard.office import Office, TheOffice
-from dashboard.refusals import refuse_in_json
+from dashboard.pages import arrivals as queue
+from dashboard.pages import compare, sign_in
+from dashboard.pages import promotions as promotion_pages
+from dashboard.pages import sequence as sequence_page
+from dashboard.pages import sequences as sequences_page
+from dashboard.pages import version as version_page
+from dashboard.pages.errors import refuse
+from dashboard.proxy import NO_PROXY, Proxy
+from dashboard.refusals import give_refusals
+from dashboard.visitors import send_to_sign_in
 from registry.accounts import accounts_exist
 from registry.store import Registry
 from registry.wire import API
@@ -24,6 +47,7 @@ def make_app(
     *,
     hosts: Collection[str] = LOOPBACK,
     token: str | None,
+    proxy: Proxy = NO_PROXY,
     errands: bool = True,
 ) -> FastAPI:
     """Make the app of a registry. The caller closes the registry when the app has ended.
@@ -33,6 +57,7 @@ def make_app(
         hosts: names that a request may be addressed to, without ports.
         token: whoever bears it acts as the OS user, and everybody may read, until the first account
             is made: for a server on loopback alone. None: accounts from the beginning.
+        proxy: who is believed about who comes.
         errands: deliver webhooks and finish what a crash left, in the background.
     """
 
@@ -44,7 +69,7 @@ def make_app(
         async with running(registry):
             yield
 
-    app = FastAPI(
+    app = DescribedApp(
         title="lori",
         version=version("lori-pipeline"),
         summary="What was learned, what serves, and who decided it.",
@@ -53,11 +78,23 @@ def make_app(
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.office = Office(registry, token)
-    app.add_middleware(Door, hosts=hosts)
-    refuse_in_json(app)
-    for noun in (sequences, promotions, arrivals, care, accounts):
+    app.state.live = live.Live(registry)
+    app.state.office = Office(registry, token, proxy)
+    app.state.downloads = Downloads(registry.settings.home)
+    app.add_middleware(Door, hosts=hosts, refuse=refuse)
+    give_refusals(app, refuse)
+    send_to_sign_in(app)
+    for noun in (sequences, promotions, arrivals, care, accounts, access, versions):
         app.include_router(noun.router)
+    for page in (sign_in, queue, version_page):
+        app.include_router(page.router, include_in_schema=False)
+    for noun in (promotion_overviews, comparisons, overviews):
+        app.include_router(noun.router)
+    for page in (promotion_pages, compare, sequences_page, sequence_page):
+        app.include_router(page.router, include_in_schema=False)
+    app.include_router(static_files.router)
+    app.include_router(metrics.router)
+    app.include_router(live.router)
 
     @app.get("/healthz", tags=["server"])
     def healthz(office: TheOffice) -> dict[str, object]:

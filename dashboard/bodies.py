@@ -138,6 +138,35 @@ class RoleBody(Body):
     role: Role
 
 
+class PasswordBody(Body):
+    """A password to sign in with."""
+
+    password: Annotated[str, Field(max_length=1024)]
+
+
+class RowsBody(Body):
+    """Whose rows, for whom; without a task those of every task of the sequence."""
+
+    account: Annotated[str, Field(max_length=200)]
+    sequence: Name
+    task: Name | None = None
+
+
+class HideBody(Body):
+    """Whose rows nobody sees."""
+
+    sequence: Name
+    task: Name
+    reason: Reason
+
+
+class UnhideBody(Body):
+    """Whose rows are seen again."""
+
+    sequence: Name
+    task: Name
+
+
 class TokenBody(Body):
     """A new token."""
 

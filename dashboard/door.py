@@ -8,9 +8,10 @@ import asyncio
 from collections.abc import Collection
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dashboard.refusals import ALWAYS, refusal
+from dashboard.refusals import ALWAYS, Refuse
 
 LARGEST_BODY = 256 * 1024
 BODY_SECONDS = 20.0
@@ -19,8 +20,9 @@ BODY_SECONDS = 20.0
 class Door:
     """ASGI middleware: refuses strangers' hosts and large or slow bodies, and signs every answer."""
 
-    def __init__(self, app: ASGIApp, hosts: Collection[str]) -> None:
+    def __init__(self, app: ASGIApp, hosts: Collection[str], refuse: Refuse) -> None:
         self._app = app
+        self._refuse = refuse
         self._hosts = frozenset(host.lower() for host in hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -39,14 +41,14 @@ class Door:
 
         headers = Headers(scope=scope)
         if host_of(headers.get("host", "")) not in self._hosts:
-            answer = refusal(400, "host: expected one this server was started for")
+            line = "host: expected one this server was started for"
+            answer = self._refuse(Request(scope), 400, line)
             await answer(scope, receive, signed)
             return
         body = await _small_body(headers, receive)
         if body is None:
-            answer = refusal(
-                413, f"body: expected at most {LARGEST_BODY} bytes, sent without delay"
-            )
+            line = f"body: expected at most {LARGEST_BODY} bytes, sent without delay"
+            answer = self._refuse(Request(scope), 413, line)
             await answer(scope, receive, signed)
             return
         await self._app(scope, _replay(body, receive), signed)

@@ -1,23 +1,51 @@
 """What a request is answered with: the registry, and who asks."""
 
-import hmac
-from dataclasses import dataclass
-from typing import Annotated
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
 
 from fastapi import Depends, Header, Path, Request
 
+from dashboard.attempts import Attempts
+from dashboard.forms import CSRF_HEADER, refuse_foreign, refuse_stale
+from dashboard.proxy import NO_PROXY, Proxy
 from lori_core.names import check_name
-from registry.accounts import Accounts, TokenRefused, accounts_exist, actor_of, owner
+from registry import sign_ins
+from registry.accounts import Accounts, TokenRefused, accounts_exist, actor_of, is_printed, owner
 from registry.decisions import Actor
 from registry.desk import Desk
 from registry.plain import LARGEST
 from registry.queueing import Queue
 from registry.roles import allow
+from registry.row_rights import RowRights, SeenRows, seen_by
+from registry.sign_ins import SignIn
 from registry.store import Registry
 from registry.webhooks import Webhooks
 
 ANYONE = Actor(name="anyone", role="viewer", account=False)
 """Who reads without a token, which only a server without accounts allows (it listens on loopback)."""
+
+COOKIE = "lori_session"
+
+Way = Literal["nobody", "token", "password", "printed token", "proxy"]
+"""How it is known who asks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who asks."""
+
+    actor: Actor
+    way: Way
+    sign_in: SignIn | None = None
+    """Where a browser asks, which could be made to ask by a page elsewhere."""
+
+    @property
+    def owns_files(self) -> bool:
+        """Whether he is the OS user of the embedded default."""
+        return self.way != "nobody" and not self.actor.account
+
+
+NOBODY = Caller(actor=ANYONE, way="nobody")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,25 +58,47 @@ class Office:
     """The token printed at start: its bearer is the OS user, until the first account is made. None:
     nobody without an account is let in."""
 
-    def reader(self, secret: str | None) -> Actor:
-        """Who reads. Raises TokenRefused for nobody we know."""
-        if secret is None and self._open:
-            return ANYONE
-        return self.writer(secret)
+    proxy: Proxy = NO_PROXY
+    """Who is believed about who comes."""
 
-    def writer(self, secret: str | None) -> Actor:
-        """Who writes. Raises TokenRefused for nobody we know."""
-        if secret is None:
-            raise TokenRefused("none was sent")
-        if not self._open:
+    attempts: Attempts = field(default_factory=Attempts)
+    """How often passwords were tried."""
+
+    def caller(self, request: Request, secret: str | None, *, knows_people: bool) -> Caller:
+        """Who asks: by a token, a trusted proxy's word, or the cookie of a sign-in; else nobody.
+
+        Args:
+            request: what was asked.
+            secret: the bearer's token.
+            knows_people: see `knows_people`, which asks the store.
+
+        Raises:
+            TokenRefused: a token we do not take.
+            BadInput, CheckFailed: a proxy names somebody who is nobody here.
+        """
+        printed = None if knows_people else self.token
+        if secret is not None:
+            return Caller(actor=self._bearer(secret, printed), way="token")
+        if (actor := self.proxy.actor(request)) is not None:
+            found = sign_ins.proxied_in(self.registry, actor)
+            return Caller(actor=actor, way="proxy", sign_in=found)
+        held = request.cookies.get(COOKIE, "")
+        signed = sign_ins.signed_in(self.registry, held, printed_token=printed)
+        if signed is None:
+            return NOBODY
+        way: Way = "password" if signed.actor.account else "printed token"
+        return Caller(actor=signed.actor, way=way, sign_in=signed)
+
+    def knows_people(self) -> bool:
+        """Whether who asks must be somebody, even to read."""
+        return self.token is None or self.proxy.knows_people or accounts_exist(self.registry)
+
+    def _bearer(self, secret: str, printed: str | None) -> Actor:
+        if printed is None:
             return actor_of(self.registry, secret)
-        if self.token is None or not hmac.compare_digest(secret.encode(), self.token.encode()):
+        if not is_printed(secret, printed):
             raise TokenRefused("not the one printed at start")
         return owner()
-
-    @property
-    def _open(self) -> bool:
-        return self.token is not None and not accounts_exist(self.registry)
 
 
 def _office(request: Request) -> Office:
@@ -70,18 +120,54 @@ TheOffice = Annotated[Office, Depends(_office)]
 Secret = Annotated[str | None, Depends(_secret)]
 
 
-def _reader(office: TheOffice, secret: Secret) -> Actor:
-    actor = office.reader(secret)
-    allow(actor, "read")
-    return actor
+def _reading_caller(request: Request, office: TheOffice, secret: Secret) -> Caller:
+    knows_people = office.knows_people()
+    caller = office.caller(request, secret, knows_people=knows_people)
+    if caller.way == "nobody" and knows_people:
+        raise TokenRefused("none was sent")
+    allow(caller.actor, "read")
+    return caller
 
 
-def _writer(office: TheOffice, secret: Secret) -> Actor:
-    return office.writer(secret)
+def _writer(request: Request, office: TheOffice, secret: Secret) -> Actor:
+    caller = office.caller(request, secret, knows_people=office.knows_people())
+    if caller.way == "nobody":
+        raise TokenRefused("none was sent")
+    if caller.sign_in is not None:
+        refuse_foreign(request)
+        refuse_stale(request.headers.get(CSRF_HEADER, ""), caller.sign_in.csrf)
+    return caller.actor
+
+
+ReadingCaller = Annotated[Caller, Depends(_reading_caller)]
+
+
+async def _reader(caller: ReadingCaller) -> Actor:
+    return caller.actor
 
 
 Reader = Annotated[Actor, Depends(_reader)]
 Writer = Annotated[Actor, Depends(_writer)]
+
+
+def _rows(office: TheOffice, caller: ReadingCaller) -> SeenRows:
+    return seen_by(office.registry, caller.actor, owner=caller.owns_files)
+
+
+ReadingRows = Annotated[SeenRows, Depends(_rows)]
+"""Whose prompts and answers who asks may see: `rows.insist(sequence, task)`."""
+
+
+def _reading_row_rights(office: TheOffice, actor: Reader) -> RowRights:
+    return RowRights(office.registry, actor)
+
+
+def _writing_row_rights(office: TheOffice, actor: Writer) -> RowRights:
+    return RowRights(office.registry, actor)
+
+
+ReadingRowRights = Annotated[RowRights, Depends(_reading_row_rights)]
+WritingRowRights = Annotated[RowRights, Depends(_writing_row_rights)]
 
 
 def _registry(office: TheOffice, actor: Reader) -> Registry:

@@ -1,14 +1,16 @@
-"""Errors as answers: JSON `{"error": "<one line>"}` and a status, never a trace.
+"""Errors as answers: one line and a status, never a trace; JSON `{"error": "<one line>"}` for programs.
 
 400 a request that cannot be meant · 401 no token, or none we take · 403 a role that may not · 404 nothing of
 that name · 405 a method a path has not · 409 a check said no (a gate, a moved champion) · 413 too large ·
 503 a store that is away. 500 is our own bug: its trace is in the server's log alone.
 """
 
+from collections.abc import Callable
+
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 
 from lori_core.errors import BadInput, CheckFailed, NotFound, Unavailable
 from registry.accounts import TokenRefused
@@ -25,7 +27,9 @@ ALWAYS = {
 }
 """Headers of every answer, unless the answer says otherwise."""
 
-_SAID = {404: "path: nothing is here", 405: "method: this path does not have it"}
+_NOT_ALLOWED = ("role", "form")
+SAID = {404: "path: nothing is here", 405: "method: this path does not have it"}
+"""What is said where nothing more is known."""
 
 
 def refusal(status: int, line: str) -> JSONResponse:
@@ -34,35 +38,44 @@ def refusal(status: int, line: str) -> JSONResponse:
     return JSONResponse({"error": one_line(line)}, status_code=status, headers=headers)
 
 
-def refuse_in_json(app: FastAPI) -> None:
+def status_of(error: BadInput | CheckFailed) -> int:
+    """The status that a refusal is answered with."""
+    match error:
+        case CheckFailed():
+            return 403 if error.check in _NOT_ALLOWED else 409
+        case TokenRefused():
+            return 401
+        case NotFound():
+            return 404
+        case Unavailable():
+            return 503
+        case _:
+            return 400
+
+
+Refuse = Callable[[Request, int, str], Response]
+"""Makes the answer to a request that is refused: with which status, saying which line."""
+
+
+def give_refusals(app: FastAPI, refuse: Refuse) -> None:
     """Give every error of the app its answer."""
 
     @app.exception_handler(BadInput)
-    def bad_input(request: Request, error: BadInput) -> JSONResponse:
-        match error:
-            case TokenRefused():
-                return refusal(401, str(error))
-            case NotFound():
-                return refusal(404, str(error))
-            case Unavailable():
-                return refusal(503, str(error))
-            case _:
-                return refusal(400, str(error))
-
     @app.exception_handler(CheckFailed)
-    def check_failed(request: Request, error: CheckFailed) -> JSONResponse:
-        return refusal(403 if error.check == "role" else 409, str(error))
+    def refused(request: Request, error: BadInput | CheckFailed) -> Response:
+        return refuse(request, status_of(error), str(error))
 
     @app.exception_handler(RequestValidationError)
-    def malformed(request: Request, error: RequestValidationError) -> JSONResponse:
+    def malformed(request: Request, error: RequestValidationError) -> Response:
         fault = error.errors()[0]
         place = ".".join(str(key) for key in fault["loc"])
-        return refusal(400, f"{place}: {fault['msg']}")
+        return refuse(request, 400, f"{place}: {fault['msg']}")
 
     @app.exception_handler(HTTPException)
-    def http_error(request: Request, error: HTTPException) -> JSONResponse:
-        return refusal(error.status_code, _SAID.get(error.status_code, f"request: {error.detail}"))
+    def http_error(request: Request, error: HTTPException) -> Response:
+        line = SAID.get(error.status_code, f"request: {error.detail}")
+        return refuse(request, error.status_code, line)
 
     @app.exception_handler(Exception)
-    def our_bug(request: Request, error: Exception) -> JSONResponse:
-        return refusal(500, "server: an error of its own; its log says which")
+    def our_bug(request: Request, error: Exception) -> Response:
+        return refuse(request, 500, "server: an error of its own; its log says which")

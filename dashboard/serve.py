@@ -11,6 +11,9 @@ from types import FrameType
 import uvicorn
 
 from dashboard.app import LOOPBACK, make_app
+from dashboard.links import find_links
+from dashboard.live import Live
+from dashboard.proxy import NO_PROXY, Proxy
 from lori_core.errors import BadInput, CheckFailed
 from registry.accounts import accounts_exist, new_secret
 from registry.store import Registry
@@ -21,6 +24,15 @@ GRACE_SECONDS = 10
 
 class _Server(uvicorn.Server):
     """uvicorn without its signal handlers, which raise the signal once more at the end."""
+
+    def __init__(self, config: uvicorn.Config, live: Live) -> None:
+        super().__init__(config)
+        self._live = live
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End the open streams, which would be waited for, and then as ever."""
+        self._live.end()
+        await super().shutdown(sockets)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -35,6 +47,7 @@ def serve(
     host: str = "127.0.0.1",
     hosts: Collection[str] = (),
     token: str | None = None,
+    proxy: Proxy = NO_PROXY,
 ) -> None:
     """Serve a registry until SIGINT or SIGTERM; then end the open requests and return.
 
@@ -44,25 +57,28 @@ def serve(
     Args:
         registry: what is served.
         port: 0 takes a free one.
-        host: address to listen on. Only with accounts may it be another than loopback.
+        host: address to listen on. Only where people are known, by accounts or by a proxy, may it be
+            another than loopback.
         hosts: further names that requests may be addressed to (behind a proxy, in a cluster).
         token: what may write while there is no account, kept by the caller, so that it is not printed;
             None makes one.
+        proxy: who is believed about who comes.
 
     Raises:
         BadInput: the port is taken or none.
         CheckFailed: another address than loopback, and nobody has an account.
     """
     local = is_loopback(host)
-    guarded = accounts_exist(registry)
+    guarded = proxy.knows_people or accounts_exist(registry)
     if not local and not guarded:
         raise CheckFailed(
             "accounts",
             f"to listen on {host} takes accounts; make an admin first (`lori accounts`)",
         )
     bearer = (token or new_secret()) if local and not guarded else None
+    find_links(registry.settings)  # what is misspelt there is said now, not on a page
     listening = _listen(host, port)
-    app = make_app(registry, hosts={*LOOPBACK, _named(host), *hosts}, token=bearer)
+    app = make_app(registry, hosts={*LOOPBACK, _named(host), *hosts}, token=bearer, proxy=proxy)
     config = uvicorn.Config(
         app,
         log_level="warning",
@@ -75,7 +91,7 @@ def serve(
     url = f"http://{_named(host)}:{listening.getsockname()[1]}"
     with listening:
         told = bearer if token is None else None
-        asyncio.run(_run(_Server(config), listening, url, told))
+        asyncio.run(_run(_Server(config, app.state.live), listening, url, told))
 
 
 def is_loopback(host: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 from flows.adopting import Adoption, Planned, plan_adoption, rows_of
 from flows.deciding import judge, promote_as_allowed
 from flows.edge import signals_end_this
-from flows.filing import certificate_record, mask_record
+from flows.filing import audit_note, certificate_record, learned_notes, mask_record
 from flows.keys import stage_key
 from flows.measuring import record_cells
 from flows.prior_run import only_run
@@ -134,6 +134,9 @@ class _Work:
             mask=mask_record(adopted),
             certificate=certificate_record("isolated", certified, Path(certified["folder"])),
             params={"task": task.name, "adopted_from": self.planned.source.path.name},
+            notes=learned_notes(
+                None, adopted, audit_note(task, plan.data_folder(self.home, position), adopted=True)
+            ),
         )
         self.narrator.begin(f"{task.name}: file")
         registry.file_version(version, Path(certified["folder"]) / "version")

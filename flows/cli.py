@@ -24,6 +24,7 @@ from flows.commands.predict import predict
 from flows.commands.promote import approve, promote, reject, rollback
 from flows.commands.queue import cancel, hold, release, retry
 from flows.commands.retire import retire
+from flows.commands.rows import rows
 from flows.commands.run import run
 from flows.commands.schedules import schedules, unschedule
 from flows.commands.serve_vllm import serve_vllm
@@ -65,7 +66,7 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Use": (export, merge, predict, serve_vllm),
     "Decide": (gate, promote, approve, reject, rollback, history, pending, evidence),
     "Hold back": (freeze, thaw, waive, waivers, retire),
-    "Keep": (doctor, delete, dashboard, accounts, webhooks),
+    "Keep": (doctor, delete, dashboard, accounts, rows, webhooks),
 }
 """The commands as `lori --help` shows them."""
 

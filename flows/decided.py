@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
-from flows.times import json_time, shown
+from flows.times import shown
+from registry.clock import json_time
 from registry.decisions import (
     BARE_BASE,
     Alias,

@@ -9,6 +9,7 @@ from dataclasses import asdict
 
 from lori_core.config import SequenceConfig, TaskConfig
 from lori_core.digests import sha256_json
+from registry.snapshots import data_key as data_key
 
 METHOD = 1
 """Raise it when the same settings would be learned to other bits: old stages are then not reused."""
@@ -79,8 +80,3 @@ def task_identity(
 def stage_key(stage: str, *identity: str) -> str:
     """The key of one stage, from the digests that decide it."""
     return sha256_json({"stage": stage, "identity": list(identity)})
-
-
-def data_key(digests: Mapping[str, str]) -> str:
-    """The name of a task's snapshot folder: of its rows' digests."""
-    return sha256_json(dict(digests))[:32]

@@ -32,6 +32,7 @@ def learn_task(sequence: str, task: str) -> int:
     take_signals_back()
     lesson = arrive(running(), task)
     snapshot(lesson.order("snapshot"))
+    calibrated = None
     if lesson.chooses:
         calibrated = done(calibrate, lesson.order("calibrate"))
         chosen = done(mask, lesson.order("mask", calibrate=calibrated))
@@ -40,8 +41,9 @@ def learn_task(sequence: str, task: str) -> int:
         trained = done(train, lesson.order("train"))
     certified = done(certify, lesson.order("certify", train=trained))
     measure(lesson, certified)
-    version = file(lesson.order("file", train=trained, certify=certified), trained, certified)
-    if lesson.chooses:
+    order = lesson.order("file", train=trained, certify=certified)
+    version = file(order, calibrated, trained, certified)
+    if calibrated is not None:
         tidy(calibrated)  # as large as all of B; the version holds what came of it
     verdict = gate(lesson.order("gate"), version)
     promote(lesson.order("promote"), version, verdict)

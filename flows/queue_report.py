@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from flows.queue_standing import Progress, QueueItem
 from flows.standing import Standing
 from flows.times import shown
 from registry.clock import now
 from registry.desks import QueueBook
+from registry.queue_standing import Progress, QueueItem
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -4,11 +4,11 @@ from typing import TypedDict
 
 from flows.prior_run import recorded
 from flows.processes import ProcessIdentity
-from flows.queue_standing import QueueItem, QueueStanding, queue_standing
 from registry.arrival_records import OPEN
 from registry.clock import now
 from registry.desks import Opened
 from registry.named import ALIASES
+from registry.queue_standing import QueueItem, QueueStanding, queue_standing
 
 RECENT = 50
 """Arrivals that are looked at for sequences of which nothing is learned and nothing waits."""

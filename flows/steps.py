@@ -100,11 +100,12 @@ def snapshot(order: Order) -> dict[str, str]:
 
 
 @task(name="file", task_run_name="file-{order[task]}", cache_policy=NO_CACHE)
-def file(order: Order, trained: Result, certified: Result) -> int:
+def file(order: Order, calibrated: Result | None, trained: Result, certified: Result) -> int:
     """Put the version into the registry, once, whatever happens. Its number comes back."""
     run = running()
     run.narrator.begin(f"{order['task']}: file")
-    record = version_record(run.plan, order["spec"]["position"], trained, certified, run.home)
+    position = order["spec"]["position"]
+    record = version_record(run.plan, position, calibrated, trained, certified, run.home)
     folder = run.home / certified["folder"] / "version"
     filed = run.registry.file_version(record, folder)
     run.narrator.end(f"as {filed.sequence}/{filed.version}")

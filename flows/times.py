@@ -1,7 +1,7 @@
 """Times as people type them: a moment, or a span from now."""
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from lori_core.errors import BadInput
 
@@ -70,11 +70,6 @@ def parse_span(text: str) -> timedelta:
     if span is None:
         raise BadInput(f"span {text!r}", "a number and one of s, m, h, d, w", "Such as 15m, 12h.")
     return timedelta(**{_UNITS[span[2]]: int(span[1])})
-
-
-def json_time(at: datetime) -> str:
-    """A moment for programs, everywhere alike: UTC, with a Z."""
-    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def shown(at: datetime | None) -> str:

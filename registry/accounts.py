@@ -9,6 +9,7 @@ make himself any number of accounts, so there his word counts once.
 """
 
 import hashlib
+import hmac
 import os
 import pwd
 import secrets
@@ -16,11 +17,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import cast
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from lori_core.errors import BadInput, CheckFailed, NotFound
 from lori_core.names import check_name
+from registry import passwords
+from registry.access_models import SignInRow
 from registry.clock import now
 from registry.decision_models import AccountRow, TokenRow
 from registry.decisions import Account, Actor, Role
@@ -69,6 +72,13 @@ class Issued:
 def new_secret() -> str:
     """A fresh token's text."""
     return PREFIX + secrets.token_urlsafe(_SECRET_BYTES)
+
+
+def is_printed(secret: str, printed: str) -> bool:
+    """Whether this is the token that was printed at start; how long it takes says nothing."""
+    return hmac.compare_digest(
+        secret.encode("utf-8", "surrogatepass"), printed.encode("utf-8", "surrogatepass")
+    )
 
 
 def owner() -> Actor:
@@ -160,6 +170,7 @@ class Accounts:
                 name=name,
                 role=role,
                 password_hash=None,
+                password_by=None,
                 disabled=False,
                 created=now(),
                 made_by=self.actor.name,
@@ -183,7 +194,7 @@ class Accounts:
             return _account(row)
 
     def disable(self, name: str) -> Account:
-        """Shut an account out, with all its tokens.
+        """Shut an account out, with all its tokens; who is signed in by it is no more.
 
         Raises:
             CheckFailed: it is the last admin's.
@@ -193,6 +204,7 @@ class Accounts:
             row = _known(session, name)
             _keep_an_admin(session, row)
             row.disabled = True
+            _sign_out(session, row)
             return _account(row)
 
     def enable(self, name: str) -> Account:
@@ -201,6 +213,24 @@ class Accounts:
         with self._database.writing() as session:
             row = _known(session, name)
             row.disabled = False
+            return _account(row)
+
+    def set_password(self, name: str, password: str) -> Account:
+        """Give an account a password to sign in at the pages with: an admin to any, everybody to his own.
+
+        Who is signed in by the old one is no more. Who set it knows it, and so is no second person to
+        this account.
+
+        Raises:
+            BadInput: it is too short or too long.
+        """
+        if not (self.actor.account and self.actor.name == name):
+            allow(self.actor, "accounts")
+        kept = passwords.hashed(password)
+        with self._database.writing() as session:
+            row = _known(session, name)
+            row.password_hash, row.password_by = kept, self.actor.name
+            _sign_out(session, row)
             return _account(row)
 
     def tokens(self, name: str) -> tuple[Token, ...]:
@@ -244,6 +274,14 @@ class Accounts:
             if row.revoked is None:
                 row.revoked = now()
             return _token(row)
+
+
+def _sign_out(session: Session, row: AccountRow) -> None:
+    session.execute(
+        update(SignInRow)
+        .where(SignInRow.account_id == row.id, SignInRow.ended.is_(None))
+        .values(ended=now())
+    )
 
 
 def _digest(secret: str) -> str:

@@ -62,21 +62,21 @@ def serving(session: Session, sequence: Sequence, alias: Alias) -> int | None:
     Raises:
         CheckFailed: the promotion that put it there was deleted.
     """
-    return _pointed_at(session, sequence, serving_entry(session, sequence, alias), alias)
+    return pointed_at(session, sequence, serving_entry(session, sequence, alias), alias)
 
 
 def serving_by_log(session: Session, sequence: Sequence, alias: Alias) -> int | None:
     """`serving`, and where its promotion was deleted, what its entry in the log still says of it."""
     entry = serving_entry(session, sequence, alias)
     if entry is None or entry.promotion is not None or alias == "previous":
-        return _pointed_at(session, sequence, entry, alias)
+        return pointed_at(session, sequence, entry, alias)
     return cast(int | None, entry.payload.get("to_version"))
 
 
 def served_then(session: Session, sequence: Sequence, alias: Alias, at: datetime) -> ServedThen:
     """What an alias pointed at, on whose word, and which servers said by then that they loaded it."""
     entry = serving_entry(session, sequence, alias, at)
-    version = _pointed_at(session, sequence, entry, alias, at)
+    version = pointed_at(session, sequence, entry, alias, at)
     promotion = None if entry is None else promotion_record(session, promotion_of(entry), at)
     loaded = confirmed(session, sequence, version, at) if version is not None else ()
     return ServedThen(
@@ -103,6 +103,14 @@ def promotions(
     if at is not None:
         wanted = wanted.where(PromotionRow.created <= at)
     return _records(session, wanted.order_by(PromotionRow.id.desc()).limit(last), at)
+
+
+def promotions_by_id(
+    session: Session, identities: Iterable[int], at: datetime | None = None
+) -> tuple[Promotion, ...]:
+    """Some promotions, of whatever alias, as they stood at a time; oldest first."""
+    wanted = select(PromotionRow).where(PromotionRow.id.in_(sorted(identities)))
+    return _records(session, wanted.order_by(PromotionRow.id.desc()), at)
 
 
 def waiting(
@@ -408,13 +416,18 @@ def _of_kind(session: Session, sequence: Sequence, kind: EventKind) -> list[Even
     )
 
 
-def _pointed_at(
+def pointed_at(
     session: Session,
     sequence: Sequence,
     entry: EventRow | None,
     alias: Alias,
     at: datetime | None = None,
 ) -> int | None:
+    """The version that an entry, by which an alias was set, leaves it at.
+
+    Raises:
+        CheckFailed: its promotion was deleted.
+    """
     if entry is None:
         return None
     row = promotion_of(entry)

@@ -221,8 +221,8 @@ class AccountRow(Table):
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(NAME, unique=True)
     role: Mapped[str] = mapped_column(String(16))
-    # Nobody reads it yet: local users of the dashboard's pages will sign in by it.
-    password_hash: Mapped[str | None] = mapped_column(String(256))
+    password_hash: Mapped[str | None] = mapped_column(String(256))  # signs in at the pages
+    password_by: Mapped[str | None] = mapped_column(String(128))  # who set it, and so knows it
     disabled: Mapped[bool]
     created: Mapped[datetime]
     made_by: Mapped[str | None] = mapped_column(String(128))  # None: made before 0003

@@ -59,6 +59,7 @@ from registry.records import (
     TaskRecord,
 )
 from registry.roles import Action, allow
+from registry.row_rights import HiddenRows, RowRight, RowRights
 from registry.settings import registry_server, sqlite_url
 from registry.store import Registry, open_registry, registry_exists
 from registry.webhooks import Webhooks
@@ -208,6 +209,9 @@ class AccountBook(Protocol):
     def change_role(self, name: str, role: Role) -> Account:
         """Give an account another role."""
 
+    def set_password(self, name: str, password: str) -> Account:
+        """Give an account a password."""
+
     def disable(self, name: str) -> Account:
         """Shut an account out."""
 
@@ -222,6 +226,28 @@ class AccountBook(Protocol):
 
     def revoke(self, token: int) -> Token:
         """End a token."""
+
+
+class RowBook(Protocol):
+    """What `registry.row_rights.RowRights` does, wherever it is."""
+
+    def row_rights(self) -> tuple[RowRight, ...]:
+        """Who may see which rows."""
+
+    def hidden_rows(self) -> tuple[HiddenRows, ...]:
+        """Which rows nobody sees."""
+
+    def allow_rows(self, account: str, sequence: str, task: str | None) -> RowRight:
+        """Let somebody see rows."""
+
+    def revoke_rows(self, account: str, sequence: str, task: str | None) -> None:
+        """Take a right back."""
+
+    def hide_rows(self, sequence: str, task: str, reason: str) -> HiddenRows:
+        """Let nobody see the rows of a task."""
+
+    def unhide_rows(self, sequence: str, task: str) -> None:
+        """Let those see them again who have the right."""
 
 
 class WebhookBook(Protocol):
@@ -312,6 +338,8 @@ class Opened:
 
     accounts: AccountBook
 
+    rows: RowBook
+
     webhooks: WebhookBook
 
     queue: QueueBook
@@ -346,6 +374,7 @@ def open_desk(home: Path | None = None) -> Iterator[Opened]:
                 desk=remote,
                 readers=remote,
                 accounts=remote,
+                rows=remote,
                 webhooks=remote,
                 queue=queue,
                 registry=None,
@@ -399,6 +428,7 @@ def opened(registry: Registry, actor: Actor) -> Opened:
         desk=Desk(registry, actor),
         readers=registry,
         accounts=Accounts(registry, actor),
+        rows=RowRights(registry, actor),
         webhooks=Webhooks(registry, actor),
         queue=Queue(registry, actor),
         registry=registry,

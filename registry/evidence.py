@@ -73,7 +73,7 @@ def gather(
         "subject": _subject(version),
         "purpose": about.get("purpose"),
         "base": {
-            "name": _base_name(record.base_path),
+            "name": base_name(record.base_path),
             "digest": record.base_digest,
             "license": about.get("license"),
             "revision": record.base.get("revision"),
@@ -153,7 +153,7 @@ def _subject(version: FiledVersion) -> Document:
     }
 
 
-def _base_name(path: str) -> str:
+def base_name(path: str) -> str:
     """A hub id as it is; of a folder the last part, because the rest says where somebody lives."""
     return PurePath(path).name if PurePath(path).is_absolute() else path
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import cast
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from lori_core.digests import sha256_json
@@ -33,7 +33,7 @@ from registry.artifacts import (
 from registry.clock import now
 from registry.database import Database
 from registry.home import writable
-from registry.models import Adapter, Certificate, JsonDict, Mask, Sequence, Version
+from registry.models import Adapter, Certificate, JsonDict, Mask, Note, Sequence, Version
 from registry.records import (
     Cell,
     CertificateLevel,
@@ -289,6 +289,10 @@ def _begin(
     row.state, row.run_id, row.model_id = "reserved", None, None
     row.model_name, row.model_version, row.artifact_uri = None, None, None
     session.add(row)
+    if record.notes:
+        session.flush()
+        session.execute(delete(Note).where(Note.version_id == row.id))
+        session.add(Note(version_id=row.id, noted=dict(record.notes), created=now()))
 
 
 def _adapter(session: Session, record: VersionRecord, manifest: JsonDict) -> Adapter:

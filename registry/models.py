@@ -14,6 +14,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+import registry.access_models
 import registry.arrival_models
 import registry.decision_models  # noqa: F401  their tables are in the same metadata
 from registry.tables import NAME, SHA
@@ -156,6 +157,19 @@ class Version(Table):
     sequence: Mapped[Sequence] = relationship(back_populates="versions")
     adapter: Mapped[Adapter] = relationship()
     certificate: Mapped[Certificate] = relationship()
+
+
+class Note(Table):
+    """How a version was learned (`registry.version_notes`). Versions filed before 0006 have none."""
+
+    __tablename__ = "version_notes"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    version_id: Mapped[int] = mapped_column(ForeignKey("versions.id"), unique=True)
+    noted: Mapped[JsonDict]
+    created: Mapped[datetime]
+
+    version: Mapped[Version] = relationship()
 
 
 class Evaluation(Table):

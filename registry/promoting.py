@@ -26,6 +26,7 @@ from registry.decisions import (
     PromotionKind,
 )
 from registry.outbox import enqueue
+from registry.people import one_person
 from registry.roles import MAY, allow
 from registry.stale import stale_versions
 from registry.store import Registry
@@ -192,10 +193,18 @@ class Promoter:
                 f"{self.actor.name} asked for it: to {what} takes somebody else."
                 f" {self._how_to_find_one(requested_by)}",
             )
-        if requested_by in self.actor.vouched_by:
+        if one_person(self.actor.name, requested_by):
             raise CheckFailed(
                 "second person",
-                f"{requested_by}, who asked for it, made {self.actor.name}'s account or token and"
+                f"{requested_by} asked for it, and {self.actor.name} could be the same person by"
+                f" another way in: to {what} takes somebody else."
+                f" {self._how_to_find_one(requested_by)}",
+            )
+        if any(one_person(each, requested_by) for each in self.actor.vouched_by):
+            raise CheckFailed(
+                "second person",
+                f"{requested_by}, who asked for it, made {self.actor.name}'s account, token or"
+                f" password and"
                 f" could be both: to {what} takes somebody else."
                 f" {self._how_to_find_one(requested_by)}",
             )
@@ -210,7 +219,7 @@ class Promoter:
                 .where(ArrivalRow.sequence == asked.sequence, ArrivalRow.task == task)
                 .where(ArrivalRow.state.in_(("running", "learned")))
             ).all()
-        if self.actor.name in submitters:
+        if any(one_person(self.actor.name, each) for each in submitters):
             raise CheckFailed(
                 "second person",
                 f"{self.actor.name} submitted task {task!r}: to approve its version takes somebody"

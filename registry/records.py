@@ -145,6 +145,8 @@ class VersionRecord:
     """Shown as the MLflow run's params (sparsity, learning rates, steps)."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     """Shown as the MLflow run's metrics (final losses, seconds). Cells are added by the registry."""
+    notes: Json = field(default_factory=dict)
+    """How it was learned, remembered with it (`registry.version_notes`); no part of what it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

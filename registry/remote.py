@@ -34,6 +34,7 @@ from registry.records import (
     StageRun,
     TaskRecord,
 )
+from registry.row_rights import HiddenRows, RowRight
 
 
 class RemoteDesk(Remote):
@@ -256,6 +257,12 @@ class RemoteDesk(Remote):
         """Give an account another role."""
         return self._api.ask(Account, "PUT", _account(name, "role"), body={"role": role})
 
+    def set_password(self, name: str, password: str) -> Account:
+        """Give an account a password to sign in at the pages with."""
+        return self._api.ask(
+            Account, "PUT", _account(name, "password"), body={"password": password}
+        )
+
     def disable(self, name: str) -> Account:
         """Shut an account out."""
         return self._api.ask(Account, "POST", _account(name, "disable"))
@@ -276,6 +283,36 @@ class RemoteDesk(Remote):
     def revoke(self, token: int) -> Token:
         """End a token."""
         return self._api.ask(Token, "DELETE", f"api/tokens/{token}")
+
+    # Rows, as `registry.row_rights.RowRights`
+
+    def row_rights(self) -> tuple[RowRight, ...]:
+        """Who may see which rows."""
+        return self._api.ask(tuple[RowRight, ...], "GET", "api/rows/rights")
+
+    def hidden_rows(self) -> tuple[HiddenRows, ...]:
+        """Which rows nobody sees."""
+        return self._api.ask(tuple[HiddenRows, ...], "GET", "api/rows/hidden")
+
+    def allow_rows(self, account: str, sequence: str, task: str | None) -> RowRight:
+        """Let somebody see the rows of a task (None: of all of the sequence)."""
+        body = {"account": account, "sequence": sequence, "task": task}
+        return self._api.ask(RowRight, "POST", "api/rows/allow", body=body)
+
+    def revoke_rows(self, account: str, sequence: str, task: str | None) -> None:
+        """Take a right back, as it was given."""
+        body = {"account": account, "sequence": sequence, "task": task}
+        self._api.ask(dict[str, str], "POST", "api/rows/revoke", body=body)
+
+    def hide_rows(self, sequence: str, task: str, reason: str) -> HiddenRows:
+        """Let nobody see the rows of a task, whatever his right."""
+        body = {"sequence": sequence, "task": task, "reason": reason}
+        return self._api.ask(HiddenRows, "POST", "api/rows/hide", body=body)
+
+    def unhide_rows(self, sequence: str, task: str) -> None:
+        """Let those see the rows of a task again who have the right."""
+        body = {"sequence": sequence, "task": task}
+        self._api.ask(dict[str, str], "POST", "api/rows/unhide", body=body)
 
     # Webhooks, as `registry.webhooks.Webhooks`
 

@@ -14,7 +14,7 @@ from registry import applying, ledger, lineage, outbox
 from registry.arrival_models import ArrivalRow
 from registry.decision_models import ConfirmationRow, EventRow, PromotionRow
 from registry.decisions import Actor
-from registry.models import Adapter, Evaluation, Mask, Sequence, Version
+from registry.models import Adapter, Evaluation, Mask, Note, Sequence, Version
 from registry.plain import plain_text
 from registry.records import FiledVersion
 from registry.roles import allow
@@ -139,6 +139,7 @@ def _forget(registry: Registry, version: FiledVersion, actor: Actor, reason: str
                 Evaluation.sequence_id == row.sequence_id, Evaluation.version == number
             )
         )
+        session.execute(delete(Note).where(Note.version_id == row.id))
         adapter, certificate = row.adapter, row.certificate
         session.delete(row)
         session.flush()

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path
 
-from dashboard.bodies import AccountBody, Name, RoleBody, TokenBody, WebhookBody
+from dashboard.bodies import AccountBody, Name, PasswordBody, RoleBody, TokenBody, WebhookBody
 from dashboard.office import (
     Reader,
     ReadingAccounts,
@@ -44,6 +44,12 @@ def create(book: WritingAccounts, body: AccountBody) -> Account:
 def change_role(book: WritingAccounts, name: Named, body: RoleBody) -> Account:
     """Give an account another role."""
     return book.change_role(name, body.role)
+
+
+@router.put("/accounts/{name}/password")
+def set_password(book: WritingAccounts, name: Named, body: PasswordBody) -> Account:
+    """Set the password to sign in at the pages with; an admin anybody's, everybody his own."""
+    return book.set_password(name, body.password)
 
 
 @router.post("/accounts/{name}/disable")

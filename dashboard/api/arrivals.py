@@ -9,10 +9,13 @@ from typing import Annotated, get_args
 from fastapi import APIRouter, Path, Query
 
 from dashboard.bodies import Name, Number, ReasonBody, SubmissionBody
-from dashboard.office import ReadingQueue, RowNumber, WritingQueue
+from dashboard.office import Readable, ReadingQueue, RowNumber, WritingQueue
 from lori_core.errors import BadInput
 from registry.arrival_records import Arrival, ArrivalState, HeldSequence, Submission
+from registry.clock import now
 from registry.plain import LARGEST
+from registry.queue_records import QueueView
+from registry.queue_view import queue_view
 
 router = APIRouter(prefix="/api", tags=["arrivals"])
 
@@ -89,6 +92,16 @@ def hold(queue: WritingQueue, arrival: RowNumber) -> Arrival:
 def release(queue: WritingQueue, arrival: RowNumber) -> Arrival:
     """Let a held arrival have its turn again."""
     return queue.release(arrival)
+
+
+@router.get("/queue")
+def whole_queue(
+    registry: Readable,
+    sequence: OptionalSequence = None,
+    page: Annotated[int, Query(ge=1, le=LARGEST // 100)] = 1,
+) -> QueueView:
+    """What the page of the queue shows: a page of sequences, what is over of late, what was refused."""
+    return queue_view(registry, now(), sequence=sequence, page=page)
 
 
 @router.get("/queue/blocked")

@@ -1,5 +1,6 @@
 """`lori accounts`: who may act, and the tokens they act with."""
 
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -20,7 +21,10 @@ def accounts() -> None:
 
 @accounts.command()
 @click.argument("name")
-def first(name: str) -> None:
+@click.option(
+    "--password", "with_password", is_flag=True, help="Ask for a password too, for the pages."
+)
+def first(name: str, with_password: bool) -> None:
     """Make the first account, an admin called NAME, and print a token of its."""
     from flows.desk import at_desk
     from lori_core.errors import CheckFailed
@@ -34,7 +38,10 @@ def first(name: str) -> None:
             book = Accounts(here.registry, owner())  # nobody could have a token for this
         elif there := book.accounts():
             raise CheckFailed("accounts", f"{there[0].name} is there already; an admin adds others")
+        chosen = _checked(ask_password()) if with_password else None
         book.create(name, "admin")
+        if chosen is not None:
+            book.set_password(name, chosen)
         _tell(book.issue(name, "first"))
 
 
@@ -86,6 +93,20 @@ def role(name: str, role: str) -> None:
     with at_desk() as here:
         made = here.accounts.change_role(name, _role(role))
         click.echo(f"{made.name} has the role {made.role}")
+
+
+@accounts.command()
+@click.argument("name")
+def password(name: str) -> None:
+    """Set the password NAME signs in at the pages with: asked for, or one line on stdin.
+
+    Where somebody is signed in by the old one, he is no more. Anybody may set his own.
+    """
+    from flows.desk import at_desk
+
+    with at_desk() as here:
+        made = here.accounts.set_password(name, ask_password())
+        click.echo(f"{made.name} signs in by the new password")
 
 
 @accounts.command()
@@ -158,6 +179,21 @@ def revoke(token: int) -> None:
 
     with at_desk() as here:
         click.echo(f"token {here.accounts.revoke(token).id} is revoked")
+
+
+def ask_password() -> str:
+    """The password: asked for twice at a terminal, else the first line of stdin."""
+    if sys.stdin.isatty():
+        return str(click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
+    return sys.stdin.readline().rstrip("\r\n")
+
+
+def _checked(password: str) -> str:
+    """A password that will do: found out before an account is made for it."""
+    from registry.passwords import check_password
+
+    check_password(password)
+    return password
 
 
 def _role(text: str) -> "Role":

@@ -10,15 +10,33 @@ import click
               help="Address to listen on; another than loopback takes accounts.")  # fmt: skip
 @click.option("--name", "names", multiple=True, metavar="HOST",
               help="A further name it is asked by, behind a proxy.")  # fmt: skip
-def dashboard(port: int, host: str, names: tuple[str, ...]) -> None:
+@click.option("--trusted-proxy", "proxies", multiple=True, metavar="CIDR",
+              help="A proxy's address or network: believed about TLS and where people come from.")  # fmt: skip
+@click.option("--user-header", metavar="HEADER",
+              help="Where that proxy names who comes: X-Forwarded-User.")  # fmt: skip
+@click.option("--groups-header", metavar="HEADER",
+              help="Where it names his groups: X-Forwarded-Groups.")  # fmt: skip
+@click.option("--group", "groups", multiple=True, metavar="GROUP=ROLE",
+              help="The role of a group; the highest of his counts, and without one he is refused.")  # fmt: skip
+def dashboard(
+    port: int,
+    host: str,
+    names: tuple[str, ...],
+    proxies: tuple[str, ...],
+    user_header: str | None,
+    groups_header: str | None,
+    groups: tuple[str, ...],
+) -> None:
     """Serve this home's registry until Ctrl-C; elsewhere LORI_REGISTRY_URL names the address.
 
     Prints its URL once it answers and, while there are no accounts, the token that may write.
     """
+    from dashboard.proxy import proxy_of
     from dashboard.serve import serve
     from flows.commands.options import tell_home
     from flows.recorded import open_existing
 
+    proxy = proxy_of(proxies, user_header=user_header, groups_header=groups_header, groups=groups)
     with open_existing() as registry:
-        serve(registry, port=port, host=host, hosts=names)
+        serve(registry, port=port, host=host, hosts=names, proxy=proxy)
         tell_home(registry.settings.home)

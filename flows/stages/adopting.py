@@ -63,6 +63,7 @@ def adopt_stage(spec: dict[str, Any], folder: Path, reporter: Reporter) -> dict[
         "adapter_sha256": content_digest(adapter),
         "mask_sha256": mask_digest(adapter),
         "layers": {layer: int(mask.sum()) for layer, mask in adapter.masks.items()},
+        "sizes": {layer: mask.numel() for layer, mask in adapter.masks.items()},
         "entries": sum(mask.numel() for mask in adapter.masks.values()),
     }
 

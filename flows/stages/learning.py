@@ -25,6 +25,7 @@ from lori_core.phases import (
     train_sparse,
 )
 from lori_core.shared_adapter import content_digest, mask_digest
+from registry.version_notes import losses_json, thinned
 
 CALIBRATED = "calibrated.safetensors"
 MASKS = "masks.safetensors"
@@ -109,6 +110,7 @@ def train_stage(spec: Spec, folder: Path, reporter: Reporter) -> Facts:
         "adapter_sha256": content_digest(adapter),
         "mask_sha256": mask_digest(adapter),
         "layers": {layer: int(mask.sum()) for layer, mask in adapter.masks.items()},
+        "sizes": {layer: mask.numel() for layer, mask in adapter.masks.items()},
         "entries": sum(mask.numel() for mask in adapter.masks.values()),
         **_summary(trained.log),
     }
@@ -130,6 +132,7 @@ def _summary(log: PhaseLog) -> Facts:
         "tokens": log.tokens,
         "first_loss": log.losses[0],
         "last_loss": log.losses[-1],
+        "losses": losses_json(thinned(log.losses)),
     }
 
 

@@ -191,7 +191,7 @@ class Evidence:
             return other
         if len(one) != len(other):
             return Fault(f"{before} and {after} have different parts")
-        parts = [_paired(mine, theirs) for mine, theirs in zip(one, other, strict=True)]
+        parts = [paired_rows(mine, theirs) for mine, theirs in zip(one, other, strict=True)]
         rows = tuple(part for part in parts if part is not None)
         if len(rows) < len(parts):
             return Fault(f"{before} and {after} have no rows in common, or ids that repeat")
@@ -201,7 +201,7 @@ class Evidence:
         """The score of every row of a cell, out of its predictions."""
         known = self._scores.get(cell.key)
         if known is None:
-            known = self._scores[cell.key] = _read(self.home, cell, str(place))
+            known = self._scores[cell.key] = read_scores(self.home, cell, str(place))
         if isinstance(known, Fault) and isinstance(place, Place):
             self.faults.setdefault(str(place), known.why)
         return known
@@ -260,7 +260,8 @@ def _has_heads(document: Json) -> bool:
     )
 
 
-def _read(home: Path, cell: Measured, name: str) -> Scores | Fault:
+def read_scores(home: Path, cell: Measured, name: str) -> Scores | Fault:
+    """The score of every row of a cell, out of the predictions that were recorded with it."""
     if cell.predictions is None or cell.predictions_sha256 is None:
         return Fault(f"{name}: its predictions were not kept")
     path = home / cell.predictions
@@ -309,7 +310,7 @@ def _parts(rows: tuple[tuple[str, float], ...], parts: Json) -> Scores | None:
     return rows[:first], rows[first:]
 
 
-def _paired(
+def paired_rows(
     before: tuple[tuple[str, float], ...], after: tuple[tuple[str, float], ...]
 ) -> Rows | None:
     """The rows that both scored, by position where the ids agree, else by id."""

@@ -48,6 +48,14 @@ WRITES: dict[tuple[str, str], tuple[dict[str, object] | None, Action]] = {
     ("POST", f"{S}/release"): (None, "hold"),
     ("POST", "/api/accounts"): ({"name": "ann", "role": "viewer"}, "accounts"),
     ("PUT", "/api/accounts/viewer/role"): ({"role": "viewer"}, "accounts"),
+    ("PUT", "/api/accounts/admin/password"): ({"password": "a few words here"}, "accounts"),
+    ("POST", "/api/rows/allow"): ({"account": "viewer", "sequence": "assistant"}, "accounts"),
+    ("POST", "/api/rows/revoke"): ({"account": "viewer", "sequence": "assistant"}, "accounts"),
+    ("POST", "/api/rows/hide"): (
+        {"sequence": "assistant", "task": "safety", **WHY},
+        "accounts",
+    ),
+    ("POST", "/api/rows/unhide"): ({"sequence": "assistant", "task": "safety"}, "accounts"),
     ("POST", "/api/accounts/viewer/disable"): (None, "accounts"),
     ("POST", "/api/accounts/viewer/enable"): (None, "accounts"),
     ("POST", "/api/accounts/viewer/tokens"): ({"label": "new"}, "accounts"),
@@ -115,7 +123,8 @@ def test_who_has_no_token_does_not_learn_which_sequences_there_are(guarded: Brow
 def test_a_viewer_sees_no_accounts_and_no_webhooks(
     guarded: Browser, tokens: dict[Role, str]
 ) -> None:
-    for path in ("/api/accounts", "/api/accounts/admin/tokens", "/api/webhooks"):
+    rows = ("/api/rows/rights", "/api/rows/hidden")
+    for path in ("/api/accounts", "/api/accounts/admin/tokens", "/api/webhooks", *rows):
         assert guarded.get(path, tokens["promoter"]).status == 403
         assert guarded.get(path, tokens["admin"]).status == 200
 

@@ -274,6 +274,19 @@ def test_accounts_and_webhooks_are_kept_from_afar(at: dict[Role, RemoteDesk]) ->
     assert admin.disable("eve").disabled
     assert not admin.enable("eve").disabled
     assert "eve" in [account.name for account in admin.accounts()]
+    assert admin.set_password("eve", "long enough for eve").name == "eve"
+    with pytest.raises(BadInput, match="password of 5 characters"):
+        admin.set_password("eve", "short")
+    allowed = admin.allow_rows("eve", "assistant", "t01")
+    assert (allowed.account, allowed.task, allowed.made_by) == ("eve", "t01", "the-admin")
+    assert admin.row_rights() == (allowed,)
+    hidden = admin.hide_rows("assistant", "t01", "addresses")
+    assert admin.hidden_rows() == (hidden,)
+    admin.unhide_rows("assistant", "t01")
+    admin.revoke_rows("eve", "assistant", "t01")
+    assert (admin.row_rights(), admin.hidden_rows()) == ((), ())
+    with pytest.raises(NotFound):
+        admin.revoke_rows("eve", "assistant", "t01")
     made = admin.add_webhook("ops", "http://127.0.0.1:9/x", kinds=["applied"])
     assert admin.webhooks() == (made.webhook,)
     assert admin.undelivered() == ()

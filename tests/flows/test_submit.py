@@ -15,13 +15,13 @@ import pytest
 
 from flows.arriving import prepare
 from flows.queue_report import span_text, stage_text
-from flows.queue_standing import queue_standing, seconds_a_task
 from flows.queue_targets import targets_of
 from flows.times import parse_span
 from lori_core.errors import BadInput, CheckFailed
 from registry.arrival_records import Arrival
 from registry.arrivals import Arrivals
 from registry.decisions import Actor
+from registry.queue_standing import queue_standing, seconds_a_task
 from registry.queueing import Queue
 from registry.store import open_registry
 from tests.flows.arriving_cases import Desk, know_base

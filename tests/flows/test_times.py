@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from flows.times import json_time, parse_past, parse_time, parse_until, shown
+from flows.times import parse_past, parse_time, parse_until, shown
 from lori_core.errors import BadInput
 
 NOW = datetime(2026, 3, 15, 12, tzinfo=UTC)
@@ -51,11 +51,6 @@ def test_what_has_not_come_yet_is_no_time_to_ask_about() -> None:
 def test_a_year_that_not_every_zone_has_is_refused_as_such(text: str) -> None:
     with pytest.raises(BadInput, match="a year from 1970 to 9998"):
         parse_time(text)
-
-
-def test_programs_are_told_every_time_in_one_form() -> None:
-    assert json_time(datetime.fromisoformat("2026-03-15T13:00:00+01:00")) == "2026-03-15T12:00:00Z"
-    assert datetime.fromisoformat(json_time(NOW)) == NOW
 
 
 def test_a_time_is_shown_with_its_zone() -> None:

@@ -25,16 +25,18 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from lori_core.errors import CheckFailed
-from registry import applying, fence, outbox, refiling, retention, triggers
+from registry import applying, fence, outbox, refiling, retention, sign_ins, triggers
 from registry.accounts import Accounts
 from registry.arrival_models import ArrivalRow
 from registry.decisions import BARE_BASE
 from registry.desk import Desk
 from registry.inventory import Inventory
 from registry.models import Table
+from registry.row_rights import RowRights
 from registry.store import Registry
 from registry.webhooks import Webhooks
 
+PASSWORD = "long enough for anybody"
 LATER = datetime(2100, 1, 1, tzinfo=UTC)
 PAST = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -117,6 +119,22 @@ def _account(registry: Registry) -> None:
     accounts.create("ada", "admin")
     accounts.create("tom", "trainer")
     accounts.issue("tom", "laptop")
+
+
+def _password(registry: Registry) -> None:
+    _account(registry)
+    Accounts(registry, ADA).set_password("tom", PASSWORD)
+
+
+def _signed_in(registry: Registry) -> None:
+    _password(registry)
+    assert sign_ins.with_password(registry, "tom", PASSWORD) is not None
+
+
+def _rows(registry: Registry) -> None:
+    _account(registry)
+    RowRights(registry, ADA).allow_rows("tom", "assistant", None)
+    RowRights(registry, ADA).hide_rows("assistant", "t01", WHY)
 
 
 def _message(registry: Registry) -> None:
@@ -206,6 +224,25 @@ CASES: Mapping[str, Case] = {
     "shutting out": Case(lambda registry: Accounts(registry, ADA).disable("tom"), _account),
     "letting in": Case(lambda registry: Accounts(registry, ADA).enable("tom"), _account),
     "token": Case(lambda registry: Accounts(registry, ADA).revoke(1), _account),
+    "password": Case(
+        lambda registry: Accounts(registry, ADA).set_password("tom", PASSWORD), _account
+    ),
+    "signing in": Case(
+        lambda registry: sign_ins.with_password(registry, "tom", PASSWORD), _password
+    ),
+    "signing in by the printed token": Case(
+        lambda registry: sign_ins.with_printed_token(registry, "lori_x")
+    ),
+    "signing in by a proxy": Case(lambda registry: sign_ins.proxied_in(registry, ADA)),
+    "being seen": Case(lambda registry: sign_ins.note_seen(registry, 1), _signed_in),
+    "signing out": Case(lambda registry: sign_ins.sign_out(registry, 1), _signed_in),
+    "rows": Case(_rows),
+    "rows revoked": Case(
+        lambda registry: RowRights(registry, ADA).revoke_rows("tom", "assistant", None), _rows
+    ),
+    "rows shown again": Case(
+        lambda registry: RowRights(registry, ADA).unhide_rows("assistant", "t01"), _rows
+    ),
     "webhook": Case(
         lambda registry: Webhooks(registry, ADA).add_webhook("us", "http://us.example/")
     ),

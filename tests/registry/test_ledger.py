@@ -346,7 +346,7 @@ def test_a_promotion_while_the_log_is_checked_raises_no_alarm(
         desk = Desk(registry, ANN)
         for version in range(1, before + 1):
             desk.promote("assistant", version, reason="good")
-        for reads in ("_file_anchor", "_tag_anchor", "_rows"):
+        for reads in ("file_anchor", "_tag_anchor", "_rows"):
             real, waiting = getattr(ledger, reads), [before + 1]
 
             def meanwhile(*given: object, real=real, waiting=waiting) -> object:  # type: ignore[no-untyped-def]

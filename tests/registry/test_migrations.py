@@ -9,6 +9,7 @@ from arrival_cases import running
 from folder_artifacts import FolderArtifacts
 from registry_examples import cell, declare, version_record
 from sqlalchemy import inspect, text
+from sqlalchemy.engine.interfaces import ReflectedIndex
 from sqlalchemy.exc import DatabaseError
 
 from lori_core.digests import sha256_bytes
@@ -327,9 +328,15 @@ def shape(database: Database) -> dict[str, object]:
                 (each["name"], str(each["type"]), each["nullable"])
                 for each in seen.get_columns(table)
             ],
-            sorted(str(each) for each in seen.get_indexes(table)),
+            sorted(_index(each) for each in seen.get_indexes(table)),
             sorted(str(each) for each in seen.get_check_constraints(table)),
             sorted(str(each) for each in seen.get_unique_constraints(table)),
         )
         for table in seen.get_table_names()
     }
+
+
+def _index(index: ReflectedIndex) -> str:
+    """An index with the condition it was made under, which is a clause and prints its address."""
+    options = {name: str(value) for name, value in index.get("dialect_options", {}).items()}
+    return str({**index, "dialect_options": options})

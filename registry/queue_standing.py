@@ -1,21 +1,19 @@
 """The queue of a sequence as `lori status` shows it: what runs, what waits and how long, what was."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TypedDict
 
-from flows.times import json_time
 from registry.arrival_records import DONE, OPEN, OUT, Arrival, ArrivalState, HeldSequence
 from registry.arrivals import in_turn
+from registry.clock import json_time
 from registry.desks import QueueBook
+from registry.queue_times import RECENT, expected_times, mean_seconds, progress_of
 
 LEARNED: tuple[ArrivalState, ...] = ("learned",)
 
 HISTORY = 5
 """Arrivals that are over and shown."""
-
-RECENT = 5
-"""Learned arrivals whose times tell how long the next will take."""
 
 
 class Progress(TypedDict):
@@ -89,9 +87,9 @@ def queue_standing(queue: QueueBook, sequence: str, now: datetime) -> QueueStand
     blocked = queue.blocked().get(sequence)
     seconds = seconds_a_task(learned)
     stopped = held is not None or blocked is not None
-    expected = _expected(there, None if stopped else seconds, now)
+    expected = expected_times(there, None if stopped else seconds, now)
     return QueueStanding(
-        items=[_item(each, expected.get(each.id), now) for each in there],
+        items=[_item(each, when, now) for each, when in zip(there, expected, strict=True)],
         history=[_item(each, None, now) for each in past],
         held=None if held is None else _held(held),
         blocked_by=blocked,
@@ -101,30 +99,7 @@ def queue_standing(queue: QueueBook, sequence: str, now: datetime) -> QueueStand
 
 def seconds_a_task(learned: Sequence[Arrival]) -> float | None:
     """The mean time of learned arrivals, from the start of the last attempt; None without any."""
-    spans = [
-        (each.finished - each.started).total_seconds()
-        for each in learned
-        if each.started is not None and each.finished is not None
-    ]
-    return sum(spans) / len(spans) if spans else None
-
-
-def _expected(
-    there: Sequence[Arrival], seconds: float | None, now: datetime
-) -> dict[int, datetime]:
-    """When each should be learned: one after the other, each as long as those before it."""
-    if seconds is None:
-        return {}
-    span, free, found = timedelta(seconds=seconds), now, {}
-    for each in there:
-        if each.held or each.state == "failed":
-            continue
-        begun = each.started if each.state == "running" and each.started is not None else free
-        free = max(begun + span, now)
-        if each.not_before is not None:
-            free = max(free, each.not_before + span)
-        found[each.id] = free
-    return found
+    return mean_seconds((each.started, each.finished) for each in learned)
 
 
 def _item(arrival: Arrival, expected: datetime | None, now: datetime) -> QueueItem:
@@ -148,26 +123,16 @@ def _item(arrival: Arrival, expected: datetime | None, now: datetime) -> QueueIt
 
 
 def _progress(arrival: Arrival, now: datetime) -> Progress | None:
-    told = arrival.progress
-    if "stage" not in told:
+    found = progress_of(arrival.progress, now)
+    if found is None:
         return None
-    done, total = _count(told.get("done")), _count(told.get("total"))
-    since = told.get("since")
-    left = None
-    if isinstance(since, str) and 0 < done <= total:
-        spent = (now - datetime.fromisoformat(since)).total_seconds()
-        left = max(spent, 0.0) / done * (total - done)
     return Progress(
-        stage=str(told["stage"]),
-        done=done,
-        total=total,
-        text=str(told.get("text", "")),
-        seconds_left=left,
+        stage=found.stage,
+        done=found.done,
+        total=found.total,
+        text=found.text,
+        seconds_left=found.seconds_left,
     )
-
-
-def _count(value: object) -> int:
-    return value if isinstance(value, int) else 0
 
 
 def _held(held: HeldSequence) -> HeldStanding:

@@ -1,0 +1,1 @@
+"""Pages for people: HTML rendered here, complete without a script."""

@@ -1,0 +1,154 @@
+"""What a sequence's page says before its first table: a few plain sentences, each with how it is known.
+
+Proved and measured are never told alike: a proof names its level and its limits, a measurement its
+interval and its rows. What was not measured is said to be so.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from dashboard.pages.words import MINUS
+from lori_core.config import Read
+from registry.decisions import BARE_BASE
+from registry.matrix_view import GuardsView
+from registry.score_changes import Change
+from registry.sequence_records import Loss, ReadSummary, SequenceHead, SequenceView
+
+Tone = Literal["proved", "measured", "missing", "undefined", "fail", "info"]
+
+READS: dict[Read, str] = {
+    "isolated": "each task reads its own entries alone",
+    "inherited": "each task reads its own entries and those of the tasks before it",
+    "cumulative": "every task reads all of B as it stands now and no task id is needed",
+}
+"""What a read mode means."""
+
+FEW = 6
+"""Names that are told one by one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """One sentence, and how it is known."""
+
+    tone: Tone
+    mark: str
+    """The word of its mark."""
+    text: str
+
+
+def lead(view: SequenceView, learned: Sequence[str]) -> tuple[Said, ...]:
+    """What a newcomer reads first: what it knows, what was lost, what the other reads and guards say."""
+    said = [knows(view.head, learned)]
+    served = next(each for each in view.reads if each.trained)
+    said.append(lost(view.head, served))
+    said += [
+        contrast(each)
+        for each in view.reads
+        if not each.trained and each.worst is not None and each.measured
+    ]
+    if view.served_guards is not None:
+        said += guarded(view.served_guards)
+    return tuple(said)
+
+
+def knows(head: SequenceHead, learned: Sequence[str]) -> Said:
+    """Which tasks it has learned."""
+    if not head.learned:
+        text = f"Nothing is learned yet of its {_count(head.tasks, 'declared task')}."
+        return Said(tone="missing", mark="nothing yet", text=text)
+    rest = head.tasks - head.learned
+    more = f"; {_count(rest, 'more')} declared" if rest else ""
+    text = f"Knows {_count(head.learned, 'task')}: {_listed(learned)}{more}."
+    return Said(tone="info", mark="knows", text=text)
+
+
+def lost(head: SequenceHead, served: ReadSummary) -> Said:
+    """What the newest version cost the earlier tasks, as they are served."""
+    mode = f"under the {served.read} read, as it serves"
+    if head.learned < 2:
+        text = "Nothing can be forgotten yet: no task was learned after another."
+        return Said(tone="undefined", mark="undefined", text=text)
+    if served.all_proved:
+        text = (
+            f"Nothing was forgotten: given its task id, {_each(head.learned - 1)} answers bit for bit"
+            f" as when it was learned ({mode}). Zero forgetting holds with the task id given, in the"
+            " reference runtime."
+        )
+        return Said(tone="proved", mark="proved", text=text)
+    if served.worst is None:
+        text = f"What was forgotten is not known: no earlier task was measured {mode}."
+        return Said(tone="missing", mark="not measured", text=text)
+    return Said(tone="measured", mark="measured", text=f"{_fell(served.worst)}, {mode}.")
+
+
+def contrast(other: ReadSummary) -> Said:
+    """What another read mode says, beside the one that serves."""
+    mode = f"Under the {other.read} read, where {READS[other.read]},"
+    if other.all_proved:
+        text = f"{mode} nothing was forgotten either, with the task id given, in the reference runtime."
+        return Said(tone="proved", mark="proved", text=text)
+    assert other.worst is not None
+    told = _fell(other.worst)
+    return Said(tone="measured", mark="measured", text=f"{mode} {told[0].lower()}{told[1:]}.")
+
+
+def guarded(view: GuardsView) -> list[Said]:
+    """What each guard scores where it scores least, beside its own adapter."""
+    said = []
+    for found in view.worst:
+        if found is None:
+            continue
+        guard, task, value = found
+        text = (
+            f"Guard {guard} scores {100 * value:.1f} under the adapter that serves {task}, where it is"
+            " lowest: its own column holds for its own users alone."
+        )
+        if guard != task:
+            said.append(Said(tone="measured", mark="measured", text=text))
+    return said
+
+
+def serving(head: SequenceHead) -> str:
+    """What serves, in a few words."""
+    if head.fault is not None:
+        return "unknown"
+    if head.champion is None:
+        return "nothing yet"
+    return "the bare base" if head.champion == BARE_BASE else f"version {head.champion}"
+
+
+def points(change: Change) -> str:
+    """A change with its interval and rows, in plain text."""
+    return (
+        f"{100 * change.value:.1f} points"
+        f" [{100 * change.low:.1f}, {100 * change.high:.1f}], n {change.n}"
+    ).replace("-", MINUS)
+
+
+def _fell(worst: Loss) -> str:
+    change = worst.change
+    paired = "" if change.basis == "paired" else " (rows not paired)"
+    if change.value <= 0:
+        return (
+            f"No task lost anything that was seen: the nearest to it, {worst.task}, moved by"
+            f" {points(change.turned)}{paired} from its best"
+        )
+    return f"Most was lost by {worst.task}: {points(change)}{paired} since its best, at version {worst.best_at}"
+
+
+def _each(count: int) -> str:
+    return "the one earlier task" if count == 1 else f"each of the {count} earlier tasks"
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 or noun == "more" else f"{count} {noun}s"
+
+
+def _listed(names: Sequence[str]) -> str:
+    if len(names) == 1:
+        return names[0]
+    if len(names) <= FEW:
+        return f"{', '.join(names[:-1])} and {names[-1]}"
+    return f"{', '.join(names[: FEW - 2])}, … and {names[-1]}"

@@ -1,0 +1,64 @@
+"""Passwords: argon2id, and the same time whether there is anything to compare with or not."""
+
+import threading
+import unicodedata
+from functools import cache
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from lori_core.errors import BadInput
+
+SHORTEST = 12
+LONGEST = 256
+
+_HASHER = PasswordHasher()  # RFC 9106, the profile of 64 MiB
+_AT_ONCE = threading.BoundedSemaphore(2)  # each takes 64 MiB, and strangers ask for them
+
+
+def check_password(password: str) -> None:
+    """Return if this will do as a password.
+
+    Raises:
+        BadInput: it is too short or too long. Never holds the password.
+    """
+    if not SHORTEST <= len(password) <= LONGEST:
+        raise BadInput(
+            f"password of {len(password)} characters",
+            f"{SHORTEST} to {LONGEST}",
+            "A few words that nobody says together will do.",
+        )
+
+
+def hashed(password: str) -> str:
+    """What is kept of a password.
+
+    Raises:
+        BadInput: it is too short or too long.
+    """
+    check_password(password)
+    with _AT_ONCE:
+        return _HASHER.hash(_plain(password))
+
+
+def matches(kept: str | None, password: str) -> bool:
+    """Whether this is the password of which `kept` was kept; None takes as long, and is never it."""
+    if len(password) > LONGEST:
+        return False
+    with _AT_ONCE:
+        nobodys = _nobodys()
+        try:
+            right = _HASHER.verify(nobodys if kept is None else kept, _plain(password))
+        except (VerificationError, InvalidHashError):
+            return False
+    return right and kept is not None
+
+
+@cache
+def _nobodys() -> str:
+    return _HASHER.hash("nobody's password")
+
+
+def _plain(password: str) -> bytes:
+    """One password, however a keyboard composes its letters."""
+    return unicodedata.normalize("NFKC", password).encode("utf-8", "surrogatepass")

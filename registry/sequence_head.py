@@ -1,0 +1,88 @@
+"""What a sequence is, what serves of it, and what its gate said last."""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from lori_core.config import Read
+from lori_core.errors import CheckFailed
+from registry import decided
+from registry.decision_models import ReportRow
+from registry.models import Sequence as SequenceRow
+from registry.sequence_records import GateBrief, SequenceHead
+from registry.version_rows import VersionRow
+
+REFUSING = 5
+"""Rules of a gate report that are told here; its own page has them all."""
+
+
+def sequence_head(
+    session: Session,
+    owner: SequenceRow,
+    serves: Read,
+    tasks: int,
+    versions: Sequence[VersionRow],
+) -> SequenceHead:
+    """What it is, and what serves: by our rows; where those contradict the log, it says so."""
+    filed = [each for each in versions if each.filed]
+    champion = candidate = previous = since = fault = None
+    try:
+        entry = decided.serving_entry(session, owner, "champion")
+        champion = decided.serving(session, owner, "champion")
+        candidate = decided.serving(session, owner, "candidate")
+        previous = decided.serving(session, owner, "previous")
+        since = None if entry is None else entry.created
+    except CheckFailed as error:
+        fault = str(error)
+    return SequenceHead(
+        name=owner.name,
+        base_path=owner.base_path,
+        base_digest=owner.base_digest,
+        protection=str(owner.adapter.get("protection", "disjoint")),
+        trained_read=serves,
+        tasks=tasks,
+        learned=len(filed),
+        newest=filed[-1].version if filed else None,
+        newest_task=filed[-1].task if filed else None,
+        champion=champion,
+        champion_since=since,
+        candidate=candidate,
+        previous=previous,
+        fault=fault,
+    )
+
+
+def gate_brief(
+    session: Session, sequence_id: int, newest: int | None
+) -> tuple[GateBrief | None, dict[int, bool]]:
+    """What was answered last about the newest version, and version -> its last answer."""
+    last = (
+        select(func.max(ReportRow.id))
+        .where(ReportRow.sequence_id == sequence_id)
+        .group_by(ReportRow.number)
+    )
+    rows = session.execute(
+        select(ReportRow.id, ReportRow.number, ReportRow.ok, ReportRow.created).where(
+            ReportRow.id.in_(last)
+        )
+    ).all()
+    verdicts = {number: ok for _, number, ok, _ in rows}
+    mine = next((row for row in rows if row.number == newest), None)
+    if mine is None:
+        return None, verdicts
+    document = session.scalar(select(ReportRow.document).where(ReportRow.id == mine.id)) or {}
+    rules = cast("list[dict[str, Any]]", document.get("rules", []))
+    refusing = [rule for rule in rules if not rule["ok"]]
+    brief = GateBrief(
+        version=mine.number,
+        ok=mine.ok,
+        at=mine.created,
+        rules=len(rules),
+        refusing=tuple(
+            (str(rule["rule"]), str(rule["verdict"]), str(rule["why"]))
+            for rule in refusing[:REFUSING]
+        ),
+    )
+    return brief, verdicts

@@ -1,0 +1,479 @@
+"""Who looks at a page, by which word: a cookie, a trusted proxy, a token; and what each may see."""
+
+import socket
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from argon2 import PasswordHasher
+from people import DOES, LOOKS, Person, add_pages, give_passwords
+from registry_examples import sequence_record, task_record
+from sqlalchemy import Engine, event, select
+
+from dashboard.app import make_app
+from dashboard.proxy import Proxy, proxy_of
+from dashboard.safety import page_headers
+from dashboard.serve import serve
+from lori_core.errors import BadInput, CheckFailed, NotFound
+from registry import passwords, sign_ins
+from registry.access_models import SignInRow
+from registry.accounts import Accounts, new_secret, owner
+from registry.decisions import Actor
+from registry.people import bare, one_person, proxied
+from registry.promoting import Promoter
+from registry.row_rights import RowRights
+from registry.store import Registry
+
+PRINTED = new_secret()
+PROXY = "10.1.2.3"
+S = "/api/sequences/assistant"
+BEHIND = proxy_of(
+    ["10.0.0.0/8", "2001:db8::/32"],
+    user_header="X-Forwarded-User",
+    groups_header="X-Forwarded-Groups",
+    groups=["ml-read=viewer", "ml-train=trainer", "ml-review=reviewer", "ml-release=promoter"],
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick_passwords() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            passwords, "_HASHER", PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+        )
+        passwords._nobodys.cache_clear()
+        yield
+    passwords._nobodys.cache_clear()
+
+
+@pytest.fixture
+def known(registry: Registry) -> Registry:
+    give_passwords(registry)
+    return registry
+
+
+@pytest.fixture
+def person(known: Registry) -> Person:
+    return Person(add_pages(make_app(known, token=None, errands=False)))
+
+
+def behind(registry: Registry, peer: str = PROXY, *, proxy: Proxy = BEHIND) -> Person:
+    return Person(add_pages(make_app(registry, token=None, proxy=proxy, errands=False)), peer=peer)
+
+
+def by_proxy(name: str, *groups: str) -> dict[str, str]:
+    return {"x_forwarded_user": name, "x_forwarded_groups": ",".join(groups)}
+
+
+# Forms
+
+
+def test_a_form_is_taken_from_a_page_of_ours_alone(person: Person) -> None:
+    person.sign_in("viewer")
+    csrf = person.csrf()
+    assert person.send(DOES, {"csrf": csrf}).json() == {"did": "viewer"}
+    for fields in ({}, {"csrf": ""}, {"csrf": csrf[:-1]}, {"csrf": csrf + "A"}, {"csrf": "é"}):
+        assert person.send(DOES, fields).status_code == 403, fields
+    for headers in (
+        {"sec_fetch_site": "cross-site"},
+        {"sec_fetch_site": "same-site"},
+        {"origin": "http://evil.example"},
+        {"origin": "null"},
+        {"origin": "http://localhost:8321"},
+    ):
+        assert person.send(DOES, {"csrf": csrf}, **headers).status_code == 403, headers
+
+
+def test_a_form_older_than_the_sign_in_is_refused_and_says_so(person: Person) -> None:
+    person.sign_in("viewer")
+    stale = person.csrf()
+    person.sign_in("viewer")
+    answer = person.send(DOES, {"csrf": stale})
+    assert (answer.status_code, "older than this sign-in" in answer.text) == (403, True)
+
+
+def test_the_secret_of_ones_forms_is_no_use_to_another(person: Person) -> None:
+    person.sign_in("viewer")
+    other = Person(person.client.app)  # type: ignore[arg-type]
+    other.sign_in("trainer")
+    assert other.send(DOES, {"csrf": person.csrf()}).status_code == 403
+
+
+def test_nobody_and_a_token_send_no_form(person: Person, known: Registry) -> None:
+    assert person.send(DOES, {"csrf": ""}).status_code == 403
+    secret = Accounts(known, owner()).issue("viewer", "x").secret
+    bearer = {"authorization": f"Bearer {secret}"}
+    assert person.get(LOOKS, **bearer).status_code == 200
+    assert person.send(DOES, {"csrf": ""}, **bearer).status_code == 403
+    assert person.get(LOOKS, authorization="Bearer lori_nothing").status_code == 401
+
+
+# The API
+
+
+def test_a_cookie_reads_the_api_and_writes_with_the_header_from_a_page_of_ours(
+    person: Person,
+) -> None:
+    thaw, why = f"{S}/thaw", {"reason": "x"}
+    assert person.client.get("/api/me").status_code == 401
+    person.sign_in("promoter")
+    assert person.client.get("/api/me").json()["name"] == "promoter"
+    csrf = person.csrf()
+    for headers, status in [
+        ({}, 403),
+        ({"x-csrf-token": "x"}, 403),
+        ({"x-csrf-token": csrf, "origin": "http://evil.example"}, 403),
+        ({"x-csrf-token": csrf, "sec-fetch-site": "cross-site"}, 403),
+        ({"x-csrf-token": csrf}, 409),  # it is not frozen
+    ]:
+        assert person.client.post(thaw, json=why, headers=headers).status_code == status, headers
+    person.fill_in("/sign-out", {})
+    assert person.client.get("/api/me").status_code == 401
+
+
+def test_a_token_beside_a_cookie_is_who_asks(person: Person, known: Registry) -> None:
+    person.sign_in("promoter")
+    secret = Accounts(known, owner()).issue("viewer", "x").secret
+    me = person.client.get("/api/me", headers={"authorization": f"Bearer {secret}"})
+    assert me.json()["name"] == "viewer"
+
+
+def test_without_accounts_a_cookie_that_is_over_reads_as_anybody(registry: Registry) -> None:
+    person = Person(make_app(registry, token=PRINTED, errands=False))
+    person.cookie = "long-gone"
+    assert person.client.get("/api/me").json()["name"] == "anyone"
+    answer = person.client.post(f"{S}/thaw", json={"reason": "x"})
+    assert answer.status_code == 401
+
+
+# A trusted proxy
+
+
+def test_a_trusted_proxy_says_who_comes_and_his_groups_what_he_may(registry: Registry) -> None:
+    person = behind(registry)
+    for groups, role in [
+        (("ml-read",), "viewer"),
+        (("other", " ml-train "), "trainer"),
+        (("ml-release", "ml-read"), "promoter"),
+        (("ml-review", "ml-release"), "promoter"),
+    ]:
+        page = person.get(LOOKS, **by_proxy("Ann@Example.org", *groups))
+        assert page.status_code == 200
+        assert '<p class="line">proxy:ann@example.org' in page.text
+        assert f'<p class="advice">{role}' in page.text
+
+
+def test_from_any_other_address_the_same_words_are_nothing(registry: Registry) -> None:
+    for peer in ("192.0.2.1", "127.0.0.1", "11.0.0.1", "::1"):
+        liar = behind(registry, peer)
+        answer = liar.get(LOOKS, **by_proxy("ann", "ml-release"))
+        assert (answer.status_code, answer.headers["location"][:8]) == (303, "/sign-in"), peer
+        assert liar.client.get("/api/me").status_code == 401
+    for peer in ("10.255.0.1", "2001:db8::5", "::ffff:10.0.0.1"):
+        assert behind(registry, peer).get(LOOKS, **by_proxy("ann", "ml-read")).status_code == 200
+
+
+def test_who_has_no_group_with_a_role_is_refused_in_one_line(registry: Registry) -> None:
+    person = behind(registry)
+    for groups in ((), ("other",), ("ML-RELEASE",), ("ml-release=admin",), ("ml-release;x",)):
+        answer = person.get(LOOKS, **by_proxy("ann", *groups))
+        assert answer.status_code == 403
+        assert "proxy:ann is in no group that has a role here" in answer.text
+        said = {"x-forwarded-user": "ann", "x-forwarded-groups": ",".join(groups)}
+        assert person.client.get("/api/me", headers=said).json() == {
+            "error": "role: proxy:ann is in no group that has a role here"
+        }
+
+
+@pytest.mark.parametrize(
+    "name", ["", " ", "a b", "../x", "ann\u00e9", "a" * 121, "@", "a:b", "<b>"]
+)
+def test_a_name_that_is_none_is_refused(registry: Registry, name: str) -> None:
+    person = behind(registry)
+    headers = {"x-forwarded-user": name.encode(), "x-forwarded-groups": b"ml-release"}
+    answer = person.client.get(LOOKS, headers=headers)
+    assert answer.status_code == 400
+    assert person.client.get("/api/me", headers=headers).json()["error"].startswith("name from")
+
+
+def test_a_name_said_twice_is_refused(registry: Registry) -> None:
+    twice = [
+        ("x-forwarded-user", "ann"),
+        ("x-forwarded-user", "ben"),
+        ("x-forwarded-groups", "ml-release"),
+    ]
+    answer = behind(registry).client.get("/api/me", headers=twice)
+    assert (answer.status_code, "2 times" in answer.json()["error"]) == (400, True)
+
+
+def test_who_comes_by_the_proxy_sends_forms_with_a_secret_of_his_own(registry: Registry) -> None:
+    person = behind(registry)
+    ann, ben = by_proxy("ann", "ml-read"), by_proxy("ben", "ml-read")
+    page = person.get(LOOKS, **ann).text
+    csrf = next(iter(_secrets(registry).values()))
+    assert "Sign out" not in page
+    assert person.send(DOES, {"csrf": csrf}, **ann).json() == {"did": "proxy:ann"}
+    assert person.send(DOES, {"csrf": csrf}, **ben).status_code == 403
+    assert person.send(DOES, {}, **ann).status_code == 403
+    assert person.send(DOES, {"csrf": csrf}).status_code == 403
+    foreign = person.send(DOES, {"csrf": csrf}, origin="http://evil.example", **ann)
+    assert foreign.status_code == 403
+    for _ in range(3):
+        person.get(LOOKS, **ann)
+    assert len(_secrets(registry)) == 2  # one each, however often they come
+    answer = person.send("/sign-out", {"csrf": csrf}, **ann)
+    assert (answer.status_code, "signs out there" in answer.text) == (409, True)
+
+
+def _secrets(registry: Registry) -> dict[str | None, str]:
+    with registry._database.reading() as session:
+        return {row.person: row.csrf for row in session.scalars(select(SignInRow))}
+
+
+def test_the_proxys_word_comes_before_a_cookie_and_people_may_sign_in_without_it(
+    known: Registry,
+) -> None:
+    person = behind(known)
+    assert person.sign_in("trainer").status_code == 303
+    assert "trainer" in person.get(LOOKS).text
+    assert "proxy:ann" in person.get(LOOKS, **by_proxy("ann", "ml-read")).text
+
+
+def test_guesses_behind_a_proxy_count_by_the_address_it_tells(known: Registry) -> None:
+    person = behind(known)
+    for number in range(12):
+        said = {"name": f"n{number}", "password": "no"}
+        answer = person.send("/sign-in", said, x_forwarded_for="192.0.2.1, 198.51.100.7")
+        assert answer.status_code == (401 if number < 10 else 429)
+    other = person.send("/sign-in", {"name": "x", "password": "no"}, x_forwarded_for="192.0.2.1")
+    assert other.status_code == 401
+
+
+def test_where_a_proxy_knows_people_other_addresses_are_listened_on_and_no_token_is_printed(
+    registry: Registry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    only_tls = proxy_of(["10.0.0.1"], user_header=None, groups_header=None, groups=[])
+    with pytest.raises(CheckFailed, match="takes accounts"):
+        serve(registry, port=0, host="0.0.0.0", proxy=only_tls)
+    with socket.create_server(("0.0.0.0", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(BadInput, match=f"port {port}"):  # it came as far as that
+            serve(registry, port=port, host="0.0.0.0", proxy=BEHIND)
+    assert "token" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"addresses": [], "user_header": "X-User", "groups_header": "X-G", "groups": ["a=viewer"]},
+        {"addresses": ["10.0.0.1"], "user_header": "X-User"},
+        {"addresses": ["10.0.0.1"], "groups": ["a=viewer"]},
+        {"addresses": ["10.0.0.1"], "user_header": "X-User", "groups_header": "X-G"},
+        {"addresses": ["10.0.0.1/8"]},
+        {"addresses": ["proxy.example"]},
+        {"addresses": [""]},
+        {
+            "addresses": ["::1"],
+            "user_header": "X User",
+            "groups_header": "X-G",
+            "groups": ["a=viewer"],
+        },
+        *(
+            {
+                "addresses": ["::1"],
+                "user_header": "X-U",
+                "groups_header": "X-G",
+                "groups": [group],
+            }
+            for group in ("a", "=viewer", "a=owner", "a=", "a,b=viewer", "")
+        ),
+    ],
+)
+def test_options_that_describe_no_proxy_are_refused(options: dict[str, object]) -> None:
+    whole = {"user_header": None, "groups_header": None, "groups": [], **options}
+    with pytest.raises(BadInput):
+        proxy_of(whole.pop("addresses"), **whole)  # type: ignore[arg-type]
+
+
+def test_two_ways_in_make_nobody_two_persons(registry: Registry) -> None:
+    assert proxied("ANN") == proxied("ann") == "proxy:ann"
+    assert bare("proxy:ann@example.org") == bare("ann") == "ann"
+    assert not one_person("ann", "proxy:anna")
+    assert not one_person("proxy:ann@example.org", "proxy:ben@example.org")
+    ways = ("ann", "proxy:ann", "proxy:ann@example.org", "proxy:ann@example.com")
+    for asked in ways:
+        for comes in ways:
+            actor = Actor(name=comes, role="admin", account=True)
+            with pytest.raises(CheckFailed, match="second person"):
+                Promoter(registry, actor).refuse_first_person("approve", asked)
+        ben = Actor(name="proxy:ben", role="admin", account=True)
+        Promoter(registry, ben).refuse_first_person("approve", asked)
+        made = Actor(name="ben", role="admin", account=True, vouched_by=("proxy:ann",))
+        with pytest.raises(CheckFailed, match="could be both"):
+            Promoter(registry, made).refuse_first_person("approve", asked)
+
+
+# Rows
+
+
+@pytest.fixture
+def tasks(known: Registry) -> Registry:
+    known.declare_sequence(replace(sequence_record(), name="other"))
+    for position in (1, 2):
+        known.declare_task("other", task_record(position))
+    return known
+
+
+def sees(person: Person, sequence: str, task: str) -> bool:
+    seen: bool = person.get(f"/rows/{sequence}/{task}").json()["seen"]
+    api = person.client.get(f"/api/rows-of/{sequence}/{task}")
+    assert api.status_code == (200 if seen else 403)
+    return seen
+
+
+def test_rows_take_a_right_of_their_own_which_no_role_brings(
+    person: Person, tasks: Registry
+) -> None:
+    rights = RowRights(tasks, owner())
+    for role in ("viewer", "admin"):
+        person.sign_in(role)
+        assert not sees(person, "assistant", "safety")
+        rights.allow_rows(role, "assistant", "safety")
+        assert sees(person, "assistant", "safety")
+        assert not sees(person, "assistant", "math")
+        assert not sees(person, "other", "safety")
+        rights.allow_rows(role, "assistant", None)
+        assert sees(person, "assistant", "math")
+        assert not sees(person, "other", "safety")
+        rights.revoke_rows(role, "assistant", None)
+        assert not sees(person, "assistant", "math")
+        assert sees(person, "assistant", "safety")
+        rights.revoke_rows(role, "assistant", "safety")
+        assert not sees(person, "assistant", "safety")
+
+
+def test_hidden_rows_nobody_sees(person: Person, tasks: Registry) -> None:
+    rights = RowRights(tasks, owner())
+    person.sign_in("viewer")
+    rights.allow_rows("viewer", "assistant", None)
+    hidden = rights.hide_rows("assistant", "safety", "holds addresses")
+    assert (hidden.reason, hidden.made_by) == ("holds addresses", owner().name)
+    assert not sees(person, "assistant", "safety")
+    assert sees(person, "assistant", "math")
+    with pytest.raises(CheckFailed, match="was hidden by"):
+        rights.hide_rows("assistant", "safety", "again")
+    rights.unhide_rows("assistant", "safety")
+    assert sees(person, "assistant", "safety")
+
+
+def test_who_comes_by_a_proxy_has_his_rights_by_that_name(tasks: Registry) -> None:
+    person, ann = behind(tasks), by_proxy("ann@example.org", "ml-read")
+    RowRights(tasks, owner()).allow_rows("proxy:Ann@Example.org", "assistant", "safety")
+    assert person.get("/rows/assistant/safety", **ann).json() == {"seen": True}
+    assert person.get("/rows/assistant/math", **ann).json() == {"seen": False}
+    ben = by_proxy("ben", "ml-release")
+    assert person.get("/rows/assistant/safety", **ben).json() == {"seen": False}
+
+
+def test_without_accounts_rows_take_the_printed_token(registry: Registry) -> None:
+    person = Person(add_pages(make_app(registry, token=PRINTED, errands=False)))
+    assert not sees(person, "assistant", "safety")
+    person.send("/sign-in", {"token": PRINTED})
+    assert sees(person, "assistant", "safety")
+    RowRights(registry, owner()).hide_rows("assistant", "safety", "holds addresses")
+    assert not sees(person, "assistant", "safety")
+    bearer = {"authorization": f"Bearer {PRINTED}"}
+    fresh = Person(person.client.app)  # type: ignore[arg-type]
+    assert fresh.client.get("/api/rows-of/assistant/math", headers=bearer).status_code == 200
+
+
+def test_a_right_names_what_there_is_and_an_admin_gives_it(tasks: Registry) -> None:
+    rights = RowRights(tasks, owner())
+    for name, sequence, task in [
+        ("nobody", "assistant", None),
+        ("viewer", "nothing", None),
+        ("viewer", "assistant", "nothing"),
+        ("Viewer", "assistant", None),
+        ("os:root", "assistant", None),
+        ("proxy:a b", "assistant", None),
+    ]:
+        with pytest.raises(BadInput):
+            rights.allow_rows(name, sequence, task)
+    assert rights.allow_rows("viewer", "assistant", None) == rights.allow_rows(
+        "viewer", "assistant", None
+    )
+    assert [(each.account, each.task) for each in rights.row_rights()] == [("viewer", None)]
+    with pytest.raises(NotFound):
+        rights.revoke_rows("viewer", "assistant", "safety")
+    with pytest.raises(NotFound):
+        rights.unhide_rows("assistant", "safety")
+    for role in ("viewer", "trainer", "reviewer", "promoter"):
+        mine = RowRights(tasks, Actor(name=role, role=role, account=True))  # type: ignore[arg-type]
+        for ask in (
+            mine.row_rights,
+            mine.hidden_rows,
+            lambda mine=mine: mine.allow_rows("viewer", "assistant", None),
+            lambda mine=mine: mine.revoke_rows("viewer", "assistant", None),
+            lambda mine=mine: mine.hide_rows("assistant", "safety", "x"),
+            lambda mine=mine: mine.unhide_rows("assistant", "safety"),
+        ):
+            with pytest.raises(CheckFailed, match="role: "):
+                ask()
+
+
+def test_asking_who_looks_takes_as_many_queries_however_many_rights_there_are(
+    person: Person, tasks: Registry
+) -> None:
+    person.sign_in("viewer")
+
+    def queries() -> int:
+        count = 0
+
+        def counted(*_: object) -> None:
+            nonlocal count
+            count += 1
+
+        engine: Engine = tasks._database.engine
+        event.listen(engine, "before_cursor_execute", counted)
+        assert person.get(LOOKS).status_code == 200
+        event.remove(engine, "before_cursor_execute", counted)
+        return count
+
+    before = queries()
+    rights, book = RowRights(tasks, owner()), Accounts(tasks, owner())
+    for task in ("safety", "math"):
+        for sequence in ("assistant", "other"):
+            rights.allow_rows("viewer", sequence, task)
+            rights.hide_rows(sequence, task, "x")
+    for number in range(20):
+        book.create(f"more-{number}", "viewer")
+        sign_ins.proxied_in(tasks, Actor(name=f"proxy:{number}", role="viewer", account=True))
+    assert queries() == before <= 10
+
+
+# What the browser is told
+
+
+def test_no_page_may_load_anything_from_elsewhere_or_run_what_is_written_into_it() -> None:
+    for plots in (False, True):
+        policy = dict(
+            part.strip().split(" ", 1)
+            for part in page_headers(plots=plots)["content-security-policy"].split(";")
+        )
+        assert policy["default-src"] == "'none'"
+        assert policy["script-src"] == policy["connect-src"] == policy["form-action"] == "'self'"
+        assert policy["base-uri"] == policy["frame-ancestors"] == "'none'"
+        assert ("'unsafe-inline'" in policy["style-src"]) == plots
+        assert "unsafe-eval" not in str(policy)
+        assert "http" not in str(policy)
+        assert not any("*" in sources for sources in policy.values())
+
+
+def test_every_answer_to_a_browser_says_what_it_may_load(person: Person) -> None:
+    person.sign_in("viewer")
+    for path in ("/password", "/sign-in", LOOKS, "/nothing-here"):
+        answer = person.get(path)
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert answer.headers["x-frame-options"] == "DENY"
+        assert answer.headers["referrer-policy"] == "same-origin"
+        assert answer.headers["cache-control"] == "no-store"
