@@ -15,7 +15,7 @@ from flows.keys import data_key
 from flows.plan import Plan
 from flows.recorded import Recorded, recorded
 from lori_core.config import SequenceConfig
-from lori_core.errors import BadInput
+from lori_core.errors import BadInput, NoRoom
 from lori_core.sequence_file import sequence_from_json
 from registry.arrival_records import Arrival
 from registry.records import Json, TaskRecord
@@ -95,6 +95,8 @@ def compose(
     whole["guards"] = among(whole.get("guards", ()), names)
     try:
         return sequence_from_json(whole)
+    except NoRoom as full:
+        raise full.told(where=name, fixed=bool(known["tasks"])) from None
     except BadInput as error:
         what = error.what.removeprefix("sequence: ")
         raise BadInput(f"{name}: {what}", error.expected, error.remedy) from None

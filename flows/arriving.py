@@ -30,7 +30,7 @@ from flows.submitted_file import (
 from flows.succession import refuse_retired_tasks
 from lori_core.config import TaskConfig
 from lori_core.digests import sha256_json
-from lori_core.errors import BadInput, CheckFailed, Unavailable
+from lori_core.errors import BadInput, CheckFailed, NoRoom, Unavailable
 from lori_core.metrics import metric_named
 from lori_core.sequence_file import require_files
 from registry.accounts import accounts_exist, role_of
@@ -193,13 +193,16 @@ def examine(registry: Registry | None, home: Path, sent: Sent, *, whole: bool = 
     """
     name, content = content_of(sent.document, sent.name)
     known = Known.of(registry, sequence_named(content, name))
-    wish = read_wish(content, name, sent.folder, known.shared)
-    refuse_from_outside(wish, sent.source, home, known.base_path)
-    require_files(wish.config)
-    examination = _Examination(registry, home, wish, known)
-    if not sent.may_promote:
-        examination.refuse_free_hand()
-    return examination.prepared(sent.again, whole)
+    try:
+        wish = read_wish(content, name, sent.folder, known.shared)
+        refuse_from_outside(wish, sent.source, home, known.base_path)
+        require_files(wish.config)
+        examination = _Examination(registry, home, wish, known)
+        if not sent.may_promote:
+            examination.refuse_free_hand()
+        return examination.prepared(sent.again, whole)
+    except NoRoom as full:
+        raise full.told(fixed=known.shared is not None) from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,4 +63,4 @@ def _probes(home: Path) -> Iterator[tuple[Server, Probe | None]]:
     switch_telemetry_off()
     from registry.mlflow_probe import MlflowProbe
 
-    yield "mlflow", MlflowProbe(uri)
+    yield "mlflow", MlflowProbe(uri, home)

@@ -12,12 +12,13 @@ from flows.keys import adapter_settings, data_key, task_settings
 from flows.memo import recall, remembered
 from lori_core.base_folder import find_base
 from lori_core.config import BaseConfig, DataSource, SequenceConfig, TaskConfig
-from lori_core.errors import BadInput
+from lori_core.errors import BadInput, NoRoom
 from lori_core.rows import source_name
 from lori_core.sequence_file import load_sequence, require_files
 from lori_core.task_rows import data_digests
 from lori_core.validation import task_sources
 from registry.records import SequenceRecord, TaskRecord
+from registry.store import open_registry, registry_exists
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +87,24 @@ def read_plan(file: Path, home: Path) -> Plan:
     Raises:
         BadInput: the file, or a file it names, is missing, damaged or not what it should be.
     """
-    config = load_sequence(file)
+    try:
+        config = load_sequence(file)
+    except NoRoom as full:
+        raise full.told(fixed=_is_learned(home, full.sequence)) from None
     require_files(config)
     data = tuple(row_digests(home, task) for task in config.tasks)
     plan = Plan(file, config, data)
     refuse_other_tests(plan)
     return plan
+
+
+def _is_learned(home: Path, sequence: str) -> bool:
+    """Whether anything of a sequence is learned here."""
+    if not home.is_dir() or not registry_exists(home):
+        return False
+    with open_registry(home) as registry:
+        known = registry.find_sequence(sequence) is not None
+        return known and any(each.state == "registered" for each in registry.versions(sequence))
 
 
 def refuse_other_tests(plan: Plan) -> None:

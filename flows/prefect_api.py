@@ -54,12 +54,11 @@ def prefect_api() -> Iterator["SyncPrefectClient"]:
             ) from error
         raise
     except httpx.TransportError as error:
-        raise Unavailable(f"{place} ({_reason(error)})", "a server that answers", REMEDY) from error
+        raise _away(url, _reason(error)) from error
     except RuntimeError as error:  # the client's first question, asked before any of ours
         if not isinstance(error.__cause__, httpx.TransportError):
             raise
-        reason = _reason(error.__cause__)
-        raise Unavailable(f"{place} ({reason})", "a server that answers", REMEDY) from error
+        raise _away(url, _reason(error.__cause__)) from error
 
 
 def prefect_url() -> str | None:
@@ -70,6 +69,17 @@ def prefect_url() -> str | None:
         return str(named)
     up = known_services(find_home())
     return up.prefect if up else None
+
+
+def _away(url: str, reason: str) -> Unavailable:
+    """A server that gives no answer; `lori up` starts its own again by itself."""
+    up = known_services(find_home())
+    kept = up is not None and up.prefect_is_ours and up.prefect == url
+    return Unavailable(
+        f"Prefect's server {without_password(url)} ({reason})",
+        "a server that answers",
+        "`lori up` runs and is starting it again: try again in a moment." if kept else REMEDY,
+    )
 
 
 def unwell(status: int) -> bool:

@@ -21,6 +21,7 @@ from types import TracebackType
 from flows.announcing import announce, folder_resource
 from flows.arriving import prepare
 from flows.submitted_file import file_document
+from flows.watchable import lies_in
 from flows.watching import Drops, move_away
 from lori_core.errors import BadInput, Unavailable
 from registry.arrival_records import Submission, Watch
@@ -55,6 +56,7 @@ class Preparing:
         self._registry, self._home = registry, home
         self._submissions = Submissions(registry)
         self._drops = Drops()
+        self._passed_over: set[str] = set()
         self._put_off: dict[int, _PutOff] = {}  # the thread's alone while it works
         self._work: Future[tuple[int, ...]] | None = None
         self._leaving = False
@@ -129,13 +131,24 @@ class Preparing:
 
     def _dropped_and_sent(self) -> Iterator[Submission]:
         """What became of each dropped file and received submission, what was put off last."""
-        for watch, path in list(self._drops.at_rest(self._submissions.watches())):
+        for watch, path in list(self._drops.at_rest(self._watches())):
             taken = self._take_drop(watch, path)
             if taken is not None:
                 yield taken
         due = [each for each in self._submissions.received() if self._due(each)]
         for each in sorted(due, key=lambda each: each.id in self._put_off):
             yield self._settle(each)
+
+    def _watches(self) -> tuple[Watch, ...]:
+        """The watched folders but those in the home: nothing is moved there, whoever asked for it."""
+        home, found = self._home.resolve(), []
+        for watch in self._submissions.watches():
+            if not lies_in(Path(watch.folder).resolve(), home):
+                found.append(watch)
+            elif watch.folder not in self._passed_over:
+                self._passed_over.add(watch.folder)
+                log.warning("%s is in the home and is not watched", watch.folder)
+        return tuple(found)
 
     def _due(self, submission: Submission) -> bool:
         before = self._put_off.get(submission.id)

@@ -2,7 +2,8 @@
 
 Servers that are away come back: tried until they have. A killed process may have been an accident:
 tried again, a few times. Rows that are wrong stay wrong, and a task that ran out of memory would do so
-again: failed at once, with what can be done.
+again: failed at once, with what can be done. A worker without the right to file goes on as soon as it is
+started again with a token that has it, or another worker takes the task: given back with the reason.
 """
 
 import re
@@ -15,12 +16,18 @@ from prefect.exceptions import PrefectHTTPStatusError
 
 from flows.prefect_api import unwell
 from flows.stage_protocol import StageCrashed
-from lori_core.errors import LoriError, Unavailable
+from lori_core.errors import CheckFailed, LoriError, Unavailable
+from registry.accounts import TokenRefused
 from registry.turns import MOST_ATTEMPTS
 
 OUT_OF_MEMORY = (
     "out of memory. Raise training.gradient_accumulation_steps, or lower training.max_length or "
     "training.train_batch_size, or give it a host with more; then submit it so, or `lori retry`"
+)
+
+BARRED = (
+    "The worker lacks the right: start `lori up` or `lori worker` again with LORI_TOKEN set to a "
+    "trainer's token; it waits meanwhile"
 )
 
 _SAID = re.compile(r"MemoryError|OutOfMemoryError|can't allocate memory|CUDA out of memory")
@@ -31,7 +38,8 @@ _KILLED = re.compile(r"was killed|was ended by signal")
 class Trouble:
     """What to do about a run that ended badly."""
 
-    kind: Literal["away", "again", "failed"]
+    kind: Literal["away", "barred", "again", "failed"]
+    """`barred`: whoever runs the worker has to give it a token; every kind but `failed` waits again."""
 
     reason: str
     """In one line."""
@@ -46,6 +54,8 @@ def trouble_of(error: BaseException, lost: int, oom_kills: int) -> Trouble:
         oom_kills: how many processes of this control group the kernel ended for memory meanwhile.
     """
     told = _line(error)
+    if _lacks_right(error):
+        return Trouble("barred", f"{told.rstrip('.')}. {BARRED}")
     if isinstance(error, Unavailable) or _server_away(error):
         return Trouble("away", told)
     if isinstance(error, MemoryError) or _SAID.search(told) or _said_by_child(error):
@@ -101,6 +111,13 @@ def _server_away(error: BaseException | None) -> bool:
             return True
         error = error.__cause__
     return False
+
+
+def _lacks_right(error: BaseException) -> bool:
+    """Whether who acts may not do it, or his token is refused."""
+    return isinstance(error, TokenRefused) or (
+        isinstance(error, CheckFailed) and error.check == "role"
+    )
 
 
 def _said_by_child(error: BaseException) -> bool:

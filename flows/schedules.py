@@ -15,6 +15,7 @@ from zoneinfo import available_timezones
 
 from flows.announcing import folder_resource
 from flows.automations import put
+from flows.cron import cron_schedule
 from flows.pools import TAG, deploy, ensure_pool, submit_file_spec
 from flows.prefect_api import prefect_api
 from flows.scheduled import (
@@ -30,7 +31,8 @@ from flows.scheduled import (
     repeated_facts,
     waiting_once,
 )
-from flows.submitted_file import content_of, file_document, sequence_named
+from flows.submitted_file import check_keys, content_of, file_document
+from flows.watchable import refuse_unwatchable
 from lori_core.digests import sha256_json
 from lori_core.errors import BadInput, NotFound
 from registry.clock import now
@@ -82,24 +84,15 @@ def schedule_cron(file: Path, cron: str, timezone: str, *, priority: int, again:
     """Submit a file whenever a cron expression says, in a time zone. Returns the slug.
 
     Raises:
-        BadInput: no such file, not five fields of cron, or no such time zone.
+        BadInput: no such file, no such time zone, or what `flows.cron.cron_schedule` refuses.
         Unavailable: no Prefect server answers.
     """
     path = _file(file)
     if timezone not in available_timezones():
         raise BadInput(f"time zone {timezone!r}", "an IANA name", "For example Europe/Berlin.")
     cron = " ".join(cron.split())
-    rule = f"{cron} {timezone}"
-    from prefect.client.schemas.schedules import CronSchedule
-    from pydantic import ValidationError
-
-    try:
-        schedule = CronSchedule(cron=cron, timezone=timezone)
-    except ValidationError as error:
-        raise _bad_cron(cron) from error
-    if len(cron.split()) != 5:
-        raise _bad_cron(cron)
-    return _repeat(path, schedule, rule, priority=priority, again=again)
+    schedule = cron_schedule(cron, timezone)
+    return _repeat(path, schedule, f"{cron} {timezone}", priority=priority, again=again)
 
 
 def schedule_every(file: Path, every: timedelta, *, priority: int, again: bool) -> str:
@@ -124,7 +117,8 @@ def watch_folder(registry: "Registry", folder: Path, priority: int) -> str:
     The dispatcher looks into it; Prefect's part is an automation that shows each file it took.
 
     Raises:
-        BadInput: no such folder, or who acts may not submit.
+        BadInput: no such folder, or one that `flows.watchable.refuse_unwatchable` refuses.
+        CheckFailed: who acts may not submit.
         Unavailable: no Prefect server answers.
     """
     place = folder.expanduser().resolve()
@@ -132,9 +126,12 @@ def watch_folder(registry: "Registry", folder: Path, priority: int) -> str:
         raise BadInput(f"--watch {folder}", "a folder that is there", "Make it first.")
     slug, actor = _slug(place, "folder"), acting(registry)
     allow(actor, "submit")
+    queue = Queue(registry, actor)
+    watched = [Path(each.folder) for each in queue.watches()]
+    refuse_unwatchable(place, registry.settings.home, watched)
     with prefect_api() as client:
         put(client, _folder_automation(slug, str(place), priority))
-    Queue(registry, actor).watch(str(place), priority)
+    queue.watch(str(place), priority)
     return slug
 
 
@@ -201,10 +198,10 @@ def _repeat(
 
 
 def _file(file: Path) -> Path:
-    """The file as workers find it; read once, so that what is no sequence or task is refused now."""
+    """The file as workers find it; its keys are read once, so that a mistake is told now."""
     path = file.expanduser().resolve()
     name, content = content_of(file_document(path))
-    sequence_named(content, name)
+    check_keys(content, name)
     return path
 
 
@@ -224,14 +221,6 @@ def _given(path: Path, priority: int, again: bool) -> dict[str, int | str | bool
 def _slug(path: Path, rule: str) -> str:
     readable = re.sub("[^a-z0-9]+", "-", path.stem.lower()).strip("-")[:40]
     return f"{readable or 'file'}-{sha256_json([str(path), rule])[:8]}"
-
-
-def _bad_cron(cron: str) -> BadInput:
-    return BadInput(
-        f"--cron {cron!r}",
-        "five fields: minute, hour, day of month, month, day of week",
-        "For example `0 3 * * *`: every day at 3.",
-    )
 
 
 def _folder_automation(slug: str, folder: str, priority: int) -> "AutomationCore":

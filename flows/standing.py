@@ -1,5 +1,7 @@
 """Where a sequence stands: every task is learned, running, interrupted, waiting or failed."""
 
+from collections.abc import Mapping
+from datetime import datetime
 from typing import TypedDict
 
 from flows.prior_run import recorded
@@ -9,6 +11,7 @@ from registry.clock import now
 from registry.desks import Opened
 from registry.named import ALIASES
 from registry.queue_standing import QueueItem, QueueStanding, queue_standing
+from registry.records import StageRun
 
 RECENT = 50
 """Arrivals that are looked at for sequences of which nothing is learned and nothing waits."""
@@ -20,7 +23,10 @@ class TaskStanding(TypedDict):
     task: str
     position: int
     state: str
-    """`learned`, `running`, `interrupted` (run it again), `waiting`, or `failed` (see its arrival)."""
+    """`learned`, `dispatched` (its turn: no worker has taken it up yet), `running`, `interrupted` (run
+    it again), `waiting`, `failed` (see its arrival), or `cancelled`."""
+    silent_seconds: float | None
+    """How long it runs without a sign of life, once one was missed."""
     stage: str | None
     """The stage it is in, or stopped in."""
     arrival: int | None
@@ -64,7 +70,8 @@ def standing(here: Opened, name: str) -> Standing:
     came = queue["items"] or queue["history"]
     declared = not came or name in here.readers.sequences()  # neither of both: told as not found
     learner = _learner(here, name)
-    tasks = _declared_tasks(here, name, learner) if declared else []
+    cancelled = {item["task"]: item for item in queue["history"] if item["state"] == "cancelled"}
+    tasks = _declared_tasks(here, name, learner, cancelled) if declared else []
     tasks = _with_queue(tasks, queue["items"])
     serves = {alias: here.desk.champion(name, alias) if declared else None for alias in ALIASES}
     for task in tasks:
@@ -85,7 +92,12 @@ def standing(here: Opened, name: str) -> Standing:
     )
 
 
-def _declared_tasks(here: Opened, name: str, learner: ProcessIdentity | None) -> list[TaskStanding]:
+def _declared_tasks(
+    here: Opened,
+    name: str,
+    learner: ProcessIdentity | None,
+    cancelled: Mapping[str, QueueItem],
+) -> list[TaskStanding]:
     filed = {v.task: v for v in here.readers.versions(name) if v.state == "registered"}
     last = {stage.task: stage for stage in here.readers.stages(name)}
     stale = here.desk.stale(name)
@@ -94,6 +106,8 @@ def _declared_tasks(here: Opened, name: str, learner: ProcessIdentity | None) ->
         version, stage = filed.get(task.name), last.get(task.name)
         if version is not None:
             state = "learned"
+        elif _is_cancelled(stage, cancelled.get(task.name)):
+            state = "cancelled"
         elif stage is None:
             state = "waiting"
         else:
@@ -104,8 +118,9 @@ def _declared_tasks(here: Opened, name: str, learner: ProcessIdentity | None) ->
                 task=task.name,
                 position=task.position,
                 state=state,
+                silent_seconds=None,
                 stage=None if version is not None or stage is None else stage.stage,
-                arrival=None,
+                arrival=cancelled[task.name]["arrival"] if state == "cancelled" else None,
                 version=None if version is None else version.version,
                 certificate=None if version is None else version.certificate,
                 aliases=[],
@@ -113,6 +128,13 @@ def _declared_tasks(here: Opened, name: str, learner: ProcessIdentity | None) ->
             )
         )
     return tasks
+
+
+def _is_cancelled(stage: StageRun | None, arrival: QueueItem | None) -> bool:
+    """Whether the last that is known of a task is that it was cancelled."""
+    if arrival is None or arrival["finished"] is None:
+        return False
+    return stage is None or stage.started <= datetime.fromisoformat(arrival["finished"])
 
 
 def _with_queue(tasks: list[TaskStanding], items: list[QueueItem]) -> list[TaskStanding]:
@@ -125,6 +147,7 @@ def _with_queue(tasks: list[TaskStanding], items: list[QueueItem]) -> list[TaskS
                 task=item["task"],
                 position=len(tasks) + 1,
                 state="",
+                silent_seconds=None,
                 stage=None,
                 arrival=None,
                 version=None,
@@ -136,7 +159,7 @@ def _with_queue(tasks: list[TaskStanding], items: list[QueueItem]) -> list[TaskS
         task["arrival"] = item["arrival"]
         if task["version"] is not None:
             continue  # filed a moment ago
-        task["state"] = "running" if item["state"] == "dispatched" else item["state"]
+        task["state"], task["silent_seconds"] = item["state"], item["silent_seconds"]
         if item["progress"] is not None:
             task["stage"] = item["progress"]["stage"]
     return tasks

@@ -130,6 +130,18 @@ def read_wish(content: Mapping[Any, object], name: str, folder: Path, known: Jso
     return Wish(name, folder, config, {key: given[key] for key in said})
 
 
+def check_keys(content: Mapping[Any, object], name: str) -> None:
+    """Refuse what no base, no rows and no earlier task could make right: keys, types, values.
+
+    A task file is read beside settings that stand for those of its sequence, which may come later.
+
+    Raises:
+        BadInput: as `read_wish`.
+    """
+    sequence_named(content, name)
+    read_wish(content, name, Path("/"), {"base": {"path": "/base"}})
+
+
 def refuse_from_outside(wish: Wish, source: Source, home: Path, base: str | None) -> None:
     """Refuse what only who works on this machine may ask for: other folders, code of his own.
 

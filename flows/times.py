@@ -1,14 +1,18 @@
 """Times as people type them: a moment, or a span from now."""
 
 import re
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 
 from lori_core.errors import BadInput
 
 _SPAN = re.compile(r"([1-9][0-9]{0,3})([mhdw])")
 _INTERVAL = re.compile(r"([1-9][0-9]{0,5})([smhdw])")
+_OF_DAY = re.compile(
+    r"([01]?[0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9]))?(Z|[+-](?:[01][0-9]|2[0-3]):?[0-5][0-9])?"
+)
 _SPANS = "A span from now will do: 1 to 9999 of m, h, d or w, such as 90m, 12h, 3d, 2w."
 _ISO = "an ISO 8601 time such as 2026-03-15 or 2026-03-15T09:30:00+01:00"
+_TIMES_OF_DAY = "A time of day, 22:00 or 22:00+01:00, is the next such moment."
 _YEARS = (1970, 9998)
 """Every zone can express them."""
 
@@ -58,6 +62,48 @@ def parse_until(text: str, now: datetime) -> datetime:
     if until <= now:
         raise BadInput(f"time {text!r}", "a time to come", _SPANS)
     return until
+
+
+def parse_at(text: str, now: datetime) -> datetime:
+    """Read a moment to come, a span from now, or a time of day: `22:00`, `22:00:30`, `22:00+01:00`.
+
+    A time of day is the next such moment, without a zone by this machine's clock.
+
+    Raises:
+        BadInput: it is none of them, or past.
+    """
+    if found := _OF_DAY.fullmatch(text):
+        return _next(found, now)
+    try:
+        return parse_until(text, now)
+    except BadInput as error:
+        remedy = f"{error.remedy} {_TIMES_OF_DAY}"
+        raise BadInput(error.what, error.expected, remedy) from error
+
+
+def _next(of_day: re.Match[str], now: datetime) -> datetime:
+    zone = _zone(of_day[4])
+    today = now.astimezone(zone).replace(
+        hour=int(of_day[1]), minute=int(of_day[2]), second=int(of_day[3] or 0), microsecond=0
+    )
+    for days in (0, 1):
+        when = today.replace(tzinfo=None) + timedelta(days=days)
+        # asked anew for each day: where clocks are set back or forward, its distance is another
+        then = when.astimezone() if zone is None else when.replace(tzinfo=zone)
+        if then > now:
+            break
+    return then
+
+
+def _zone(text: str | None) -> tzinfo | None:
+    """None: this machine's."""
+    if text is None:
+        return None
+    if text == "Z":
+        return UTC
+    hours, minutes = int(text[1:3]), int(text[-2:])
+    distance = timedelta(hours=hours, minutes=minutes)
+    return timezone(-distance if text[0] == "-" else distance)
 
 
 def parse_span(text: str) -> timedelta:

@@ -70,10 +70,10 @@ class TrainingConfig:
     """How one phase (calibration or training) runs. Any key may be overridden for a task."""
 
     num_train_epochs: float = 1.0
-    """Passes over the training rows, for each of the two phases. Above 0, at most 10000."""
+    """Passes over the training rows, for each of the two phases. From 0.0001 to 10000."""
 
     train_batch_size: int = 32
-    """Rows per optimiser step, over all devices. At least 1."""
+    """Rows per optimiser step, over all devices. From 1 to 1048576."""
 
     gradient_accumulation_steps: int = 1
     """Micro-batches a step is split into. Must divide train_batch_size."""

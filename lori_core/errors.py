@@ -7,6 +7,7 @@ LoriError
 │   ├── NotFound        a sequence, version or other named thing that is not there
 │   ├── Unavailable     a store that cannot be reached, read or written as things are
 │   ├── CapacityError   more entries asked for than are free
+│   ├── NoRoom          the tasks of a sequence file need more entries than there are
 │   ├── UnknownLayers   `target_modules` that match nothing
 │   └── SequenceChanged a learned part of a sequence is no longer what it was
 │       └── RowsChanged it is a task's rows
@@ -20,6 +21,7 @@ Every class takes plain data and builds its sentence in `__str__`, so it survive
 processes. Anything else that escapes is a bug of ours and keeps its traceback.
 """
 
+import math
 import reprlib
 from collections.abc import Sequence
 
@@ -93,6 +95,46 @@ class CapacityError(BadInput):
         self.needed, self.free = needed, free
 
 
+class NoRoom(BadInput):
+    """The tasks of a sequence file together need more entries of B than there are."""
+
+    def __init__(
+        self, where: str, sequence: str, task: str, place: str, free: float, fixed: bool = False
+    ) -> None:
+        """Say what can be done about it.
+
+        Args:
+            where: what messages call the file.
+            sequence: its name.
+            task: the first that does not fit.
+            place: the task's place and the sum it brings, in words.
+            free: share of all entries that the tasks before it leave.
+            fixed: something of the sequence is learned or waits, so that its adapter settings stay.
+        """
+        super().__init__(
+            f"{where}: the tasks need more entries of B than there are ({place})",
+            "a sum of at most 1 under `protection: disjoint`",
+            _for_fixed(sequence, task, free)
+            if fixed
+            else "Raise `sparsity` or `tasks_planned`, or start a new sequence.",
+        )
+        self.args = (where, sequence, task, place, free, fixed)
+        self.sequence = sequence
+
+    def told(self, *, where: str | None = None, fixed: bool) -> "NoRoom":
+        """The same, of another file, or of a sequence whose adapter settings stay."""
+        was, sequence, task, place, free, _ = self.args
+        return NoRoom(was if where is None else where, sequence, task, place, free, fixed)
+
+
+def _for_fixed(sequence: str, task: str, free: float) -> str:
+    kept = f"{sequence!r} keeps its `tasks_planned`, and each task its entries, retired or not"
+    least = math.ceil(round((1.0 - free) * 10_000, 6)) / 10_000  # 0.9, not 0.9001
+    if least >= 1.0:
+        return f"{kept}, and none is left: begin a new sequence."
+    return f"{kept}: give {task!r} a `sparsity` of its own, {least:g} at least, or begin a new sequence."
+
+
 class UnknownLayers(BadInput):
     """Names in `target_modules` that match no linear layer of the base."""
 
@@ -124,8 +166,15 @@ class RowsChanged(SequenceChanged):
     """The rows of a learned task are others now."""
 
     def __init__(
-        self, sequence: str, task: str, role: str, was: str | None, now: str | None
+        self,
+        sequence: str,
+        task: str,
+        role: str,
+        was: str | None,
+        now: str | None,
+        comparable: bool = True,
     ) -> None:
+        """`comparable`: metric and test rows are the same, which the gate compares versions on."""
         super().__init__(sequence, f"task {task!r}, data.{role}", str(was), str(now))
         if was is None or now is None:
             here = "has none now" if now is None else "was learned without any"
@@ -135,8 +184,9 @@ class RowsChanged(SequenceChanged):
             found = f"{found} (digest {now[:8]}, learned with {was[:8]})"
         self.what = f"sequence {sequence!r}: {role} rows: {found}"
         self.expected = "the rows of a learned task to stay as they are"
-        self.remedy = f"Restore them, or append a new task that says `supersedes: {task}`."
-        self.args = (sequence, task, role, was, now)
+        new = f"that says `supersedes: {task}`" if comparable else "under a name of its own"
+        self.remedy = f"Restore them, or append a new task {new}."
+        self.args = (sequence, task, role, was, now, comparable)
         self.task, self.role = task, role
 
 

@@ -40,6 +40,16 @@ for _tag, _pattern, _first in _SCALARS:
         _StrictLoader.yaml_implicit_resolvers.setdefault(_key, []).append((_tag, _whole))
 
 
+class _LongNumber(float):
+    """Digits beyond those of any whole number: a real number, which messages show as it is written."""
+
+    text = ""
+
+    def __repr__(self) -> str:
+        """As it is written."""
+        return self.text
+
+
 def _mapping_once(loader: _StrictLoader, node: yaml.MappingNode) -> dict[object, object]:
     built: dict[object, object] = {}
     for key_node, value_node in node.value:
@@ -61,6 +71,10 @@ def _decimal(loader: _StrictLoader, node: yaml.ScalarNode) -> int:
 
 
 def _real(loader: _StrictLoader, node: yaml.ScalarNode) -> float:
+    if str(node.value).lstrip("+-").isdigit():
+        number = _LongNumber(node.value)
+        number.text = str(node.value)
+        return number
     return float(loader.construct_scalar(node).replace(".inf", "inf").replace(".nan", "nan"))
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from difflib import get_close_matches
 
 from lori_core.config import AdapterConfig, DataSource, SequenceConfig, TaskConfig, task_sparsity
-from lori_core.errors import BadInput, InvalidSparsity
+from lori_core.errors import BadInput, InvalidSparsity, NoRoom
 from lori_core.errors import shown as shown
 from lori_core.names import check_name
 from lori_core.prompts import template_fields
@@ -56,8 +56,8 @@ BOUNDS: dict[tuple[str, str], Bound] = {
     ("AdapterConfig", "sparsity"): _SPARSITY,
     ("AdapterConfig", "tasks_planned"): _COUNT,
     ("AdapterConfig", "seed"): Bound(0, 2**32 - 1),
-    ("TrainingConfig", "num_train_epochs"): Bound(0, 10_000, low_open=True),
-    ("TrainingConfig", "train_batch_size"): _COUNT,
+    ("TrainingConfig", "num_train_epochs"): Bound(0.0001, 10_000),
+    ("TrainingConfig", "train_batch_size"): Bound(1, 2**20),
     ("TrainingConfig", "gradient_accumulation_steps"): _COUNT,
     ("TrainingConfig", "learning_rate_dense"): _POSITIVE,
     ("TrainingConfig", "learning_rate"): _POSITIVE,
@@ -383,11 +383,13 @@ def _check_capacity(config: SequenceConfig, file: str) -> None:
         return
     used = 0.0
     for position, task in enumerate(config.tasks, start=1):
+        before = max(0.0, 1.0 - used)
         used += 1.0 - task_sparsity(config.adapter, task)
         if used > 1.0 + 1e-9:
-            raise BadInput(
-                f"{file}: {len(config.tasks)} tasks need more entries of B than there are "
-                f"(task {position}, {task.name!r}, brings the sum of 1 - sparsity to {used:.3g})",
-                "a sum of at most 1 under `protection: disjoint`",
-                "Raise `sparsity` or `tasks_planned`, or start a new sequence.",
+            raise NoRoom(
+                file,
+                config.sequence,
+                task.name,
+                f"task {position}, {task.name!r}, brings the sum of 1 - sparsity to {used:.3g}",
+                before,
             )

@@ -9,6 +9,9 @@ from lori_core.errors import RowsChanged, SequenceChanged
 from registry.models import Sequence, Task
 from registry.records import Json, SequenceRecord, TaskRecord
 
+MEASURED = frozenset({"test", "over_refusal"})
+"""Rows that a version of a task is compared on with the one it supersedes."""
+
 _ABSENT = object()
 
 
@@ -53,12 +56,23 @@ def refuse_changed_task(sequence: str, row: Task, record: TaskRecord) -> None:
     """Raise SequenceChanged if a learned task's name, data or settings differ."""
     if row.name != record.name:
         raise SequenceChanged(sequence, f"task {row.position}", row.name, record.name)
-    for role in sorted(set(row.data) | set(record.data)):
-        was, now = row.data.get(role), record.data.get(role)
-        if was != now:
-            raise RowsChanged(sequence, row.name, role, _digest(was), _digest(now))
+    roles = sorted(set(row.data) | set(record.data))
+    changed = [role for role in roles if row.data.get(role) != record.data.get(role)]
+    metric = row.config.get("metric") == record.config.get("metric")
+    for role in changed:
+        was, now = _digest(row.data.get(role)), _digest(record.data.get(role))
+        comparable = metric and not MEASURED.intersection(changed)
+        raise RowsChanged(sequence, row.name, role, was, now, comparable)
     for change in changes(row.config, record.config, f"task {row.name!r}, "):
-        raise SequenceChanged(sequence, *change)
+        raise _setting_changed(sequence, row.name, change)
+
+
+def _setting_changed(sequence: str, task: str, change: Change) -> SequenceChanged:
+    """A metric is not only to be put back: the rows may be asked under another one by a new task."""
+    told = SequenceChanged(sequence, *change)
+    if change.part == f"task {task!r}, metric":
+        told.remedy = "Put it back, or append a new task under a name of its own."
+    return told
 
 
 def _differences(was: object, now: object, path: str) -> Iterator[Change]:

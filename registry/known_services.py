@@ -27,6 +27,9 @@ class KnownServices:
     prefect: str | None
     """Prefect's API."""
 
+    prefect_is_ours: bool
+    """Whether the supervisor keeps it, and starts it again where it died."""
+
     mlflow: str | None
     """MLflow's server."""
 
@@ -53,6 +56,7 @@ def known_services(home: Path) -> KnownServices | None:
     return KnownServices(
         ready=bool(content["ready"]),
         prefect=url("prefect"),
+        prefect_is_ours="prefect" in services and bool(services["prefect"]["ours"]),
         mlflow=url("mlflow"),
         mlflow_is_ours="mlflow" in services and bool(services["mlflow"]["ours"]),
         dashboard=url("dashboard"),

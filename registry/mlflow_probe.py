@@ -3,8 +3,11 @@
 Import this only through `flows.connect`, which switches telemetry off first.
 """
 
+import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import mlflow
 from mlflow.exceptions import MlflowException
@@ -30,9 +33,10 @@ def _answer(question: Question, ok: bool, detail: str, remedy: str = "") -> Answ
 class MlflowProbe:
     """One server, asked for what it is (`look`), then for what we may do (`rights`)."""
 
-    def __init__(self, uri: str) -> None:
-        """Nothing is asked yet."""
+    def __init__(self, uri: str, home: Path) -> None:
+        """Nothing is asked yet. `home` is ours: a server of this host may keep files in it."""
         self.uri = uri
+        self.home = home
 
     def look(self) -> Iterator[Answer]:
         """Where it is, whether it lets us in, its version and clock; ends at the first that fails.
@@ -131,6 +135,8 @@ class MlflowProbe:
             return _answer("artifacts", True, detail)
         place = str(_content(said)["experiment"]["artifact_location"])
         scheme = place.partition(":")[0] if ":" in place else ""
+        if scheme in ("", "file") and self.in_our_home(place):
+            return _answer("artifacts", True, f"files go to {place}, in this home")
         if scheme in ("", "file"):
             detail = f"files would go to {place}, a folder of this host and not of the server"
             remedy = "Start the server with --serve-artifacts and without --default-artifact-root."
@@ -138,6 +144,14 @@ class MlflowProbe:
         if scheme == "mlflow-artifacts":
             return _answer("artifacts", True, "files go through the server")
         return _answer("artifacts", True, f"files go to {scheme}: this host needs its credentials")
+
+    def in_our_home(self, place: str) -> bool:
+        """Whether a server of this very host keeps its files in our home, as that of `lori up` does."""
+        host = urlsplit(self.uri).hostname or ""
+        if host not in ("localhost", "::1", socket.gethostname()) and not host.startswith("127."):
+            return False
+        folder = Path(unquote(urlsplit(place).path))  # of a file URL, or a path as it is
+        return folder.is_absolute() and folder.resolve().is_relative_to(self.home.resolve())
 
     def _refused(self, what: str, said: Response) -> Answer:
         remedy = "Have an admin of MLflow grant this account what it lacks."

@@ -13,6 +13,7 @@ from sqlalchemy import or_, select
 
 from lori_core.errors import BadInput, CheckFailed
 from registry import applying, decided, gating, ledger, lineage
+from registry.accounts import accounts_exist
 from registry.arrival_models import ArrivalRow, SubmissionRow
 from registry.clock import now
 from registry.decision_models import AccountRow, PromotionRow
@@ -393,6 +394,11 @@ class Promoter:
             ).all()
         if names:
             return f"{', '.join(names)} could."
+        if not accounts_exist(self.registry):
+            return (
+                "Nobody could yet, for there is no account: `lori accounts first NAME` makes the first "
+                "admin's, and he one for a second person, `lori accounts add NAME --role reviewer`."
+            )
         return (
             "Nobody could yet: make an account for one, `lori accounts add NAME --role reviewer`."
         )

@@ -30,6 +30,10 @@ class QueuedTask:
     finished: datetime | None
     not_before: datetime | None
     """It waits at least until then."""
+    heartbeat: datetime | None
+    """When its last run last gave a sign of life."""
+    silent_seconds: float | None
+    """How long it runs without a sign of life, once one was missed."""
     progress: StageProgress | None
     """While it runs."""
     expected: datetime | None

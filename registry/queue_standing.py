@@ -8,7 +8,13 @@ from registry.arrival_records import DONE, OPEN, OUT, Arrival, ArrivalState, Hel
 from registry.arrivals import in_turn
 from registry.clock import json_time
 from registry.desks import QueueBook
-from registry.queue_times import RECENT, expected_times, mean_seconds, progress_of
+from registry.queue_times import (
+    RECENT,
+    expected_times,
+    mean_seconds,
+    progress_of,
+    silent_seconds,
+)
 
 LEARNED: tuple[ArrivalState, ...] = ("learned",)
 
@@ -25,7 +31,7 @@ class Progress(TypedDict):
     """0 while it is unknown."""
     text: str
     seconds_left: float | None
-    """Of this stage, at its pace so far; None while there is none."""
+    """Of this stage, at its pace when the run was last heard of; None while there is none."""
 
 
 class QueueItem(TypedDict):
@@ -44,6 +50,8 @@ class QueueItem(TypedDict):
     finished: str | None
     not_before: str | None
     """It waits at least until then."""
+    silent_seconds: float | None
+    """How long it runs without a sign of life, once one was missed."""
     progress: Progress | None
     """While it runs."""
     expected: str | None
@@ -115,6 +123,7 @@ def _item(arrival: Arrival, expected: datetime | None, now: datetime) -> QueueIt
         started=_time(arrival.started),
         finished=_time(arrival.finished),
         not_before=_time(arrival.not_before),
+        silent_seconds=silent_seconds(arrival.state, arrival.heartbeat, now),
         progress=_progress(arrival, now) if arrival.state == "running" else None,
         expected=_time(expected),
         version=arrival.version,
@@ -123,7 +132,7 @@ def _item(arrival: Arrival, expected: datetime | None, now: datetime) -> QueueIt
 
 
 def _progress(arrival: Arrival, now: datetime) -> Progress | None:
-    found = progress_of(arrival.progress, now)
+    found = progress_of(arrival.progress, now, arrival.heartbeat)
     if found is None:
         return None
     return Progress(

@@ -11,6 +11,9 @@ from registry.records import Json
 RECENT = 5
 """Learned arrivals whose times tell how long the next will take."""
 
+SILENT = timedelta(seconds=30)
+"""After so long without a sign of life one was missed: a run that lives gives one every 15 s."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageProgress:
@@ -22,7 +25,7 @@ class StageProgress:
     """0 while it is unknown."""
     text: str
     seconds_left: float | None
-    """Of this stage, at its pace so far; None while there is none."""
+    """Of this stage, at its pace when the run was last heard of; None while there is none."""
 
 
 class InTurn(Protocol):
@@ -35,18 +38,34 @@ class InTurn(Protocol):
     @property
     def started(self) -> datetime | None: ...  # noqa: D102
     @property
+    def heartbeat(self) -> datetime | None: ...  # noqa: D102
+    @property
     def not_before(self) -> datetime | None: ...  # noqa: D102
 
 
-def progress_of(told: Json, now: datetime) -> StageProgress | None:
-    """What a run last said of itself; None before it said anything."""
+def silent_seconds(state: str, heartbeat: datetime | None, now: datetime) -> float | None:
+    """How long a run gave no sign of life, once one was missed; None while it lives or none runs."""
+    if state != "running" or heartbeat is None or now - heartbeat <= SILENT:
+        return None
+    return (now - heartbeat).total_seconds()
+
+
+def progress_of(told: Json, now: datetime, heard: datetime | None = None) -> StageProgress | None:
+    """What a run last said of itself; None before it said anything.
+
+    Args:
+        told: the words of the run.
+        now: the time.
+        heard: when it said so; None for now. What is long ago tells nothing of what is left.
+    """
     if "stage" not in told:
         return None
     done, total = _count(told.get("done")), _count(told.get("total"))
     since = told.get("since")
     left = None
-    if isinstance(since, str) and 0 < done <= total:
-        spent = (now - datetime.fromisoformat(since)).total_seconds()
+    at = now if heard is None else min(heard, now)
+    if isinstance(since, str) and 0 < done <= total and now - at <= SILENT:
+        spent = (at - datetime.fromisoformat(since)).total_seconds()
         left = max(spent, 0.0) / done * (total - done)
     return StageProgress(
         stage=str(told["stage"]),
@@ -72,6 +91,8 @@ def expected_times(
 ) -> tuple[datetime | None, ...]:
     """When each should be learned: one after the other, each as long as those before it took.
 
+    Behind a run that gives no sign of life nobody knows.
+
     Args:
         there: in the order of their turns.
         seconds: what a task takes; None where nobody knows, or where nothing is given out.
@@ -82,6 +103,8 @@ def expected_times(
     span, free = timedelta(seconds=seconds), now
     found: list[datetime | None] = []
     for each in there:
+        if silent_seconds(each.state, each.heartbeat, now) is not None:
+            return (None,) * len(there)
         if each.held or each.state == "failed":
             found.append(None)
             continue

@@ -25,7 +25,13 @@ from registry.queue_records import (
     SequenceQueue,
     StageStep,
 )
-from registry.queue_times import RECENT, expected_times, mean_seconds, progress_of
+from registry.queue_times import (
+    RECENT,
+    expected_times,
+    mean_seconds,
+    progress_of,
+    silent_seconds,
+)
 from registry.records import StageState
 from registry.store import Registry
 
@@ -44,7 +50,13 @@ LATELY = 20
 _LIGHT = load_only(
     *(ArrivalRow.id, ArrivalRow.sequence, ArrivalRow.task, ArrivalRow.state, ArrivalRow.held),
     *(ArrivalRow.priority, ArrivalRow.queue, ArrivalRow.attempt, ArrivalRow.flow_run_id),
-    *(ArrivalRow.not_before, ArrivalRow.progress, ArrivalRow.version, ArrivalRow.reason),
+    *(
+        ArrivalRow.not_before,
+        ArrivalRow.heartbeat,
+        ArrivalRow.progress,
+        ArrivalRow.version,
+        ArrivalRow.reason,
+    ),
     *(ArrivalRow.cancel_requested, ArrivalRow.created, ArrivalRow.started, ArrivalRow.finished),
     raiseload=True,
 )
@@ -200,7 +212,9 @@ def _queue(
     if in_hand is not None and running is not None:
         same = in_hand.task == running.task
         in_hand = InHand(task=in_hand.task, steps=in_hand.steps, queued=True) if same else None
-    elif in_hand is not None and in_hand.steps[-1].state != "running":
+    elif in_hand is not None and (
+        in_hand.steps[-1].state != "running" or any(_left(in_hand, row) for row in (*there, *past))
+    ):
         in_hand = None
     return SequenceQueue(
         sequence=name,
@@ -219,6 +233,14 @@ def _queue(
         seconds_a_task=seconds,
         in_hand=in_hand,
     )
+
+
+def _left(in_hand: InHand, row: ArrivalRow) -> bool:
+    """Whether a stage is what a run of the queue left, that was killed or cancelled in it."""
+    if in_hand.task != row.task or row.started is None:
+        return False
+    over = row.finished or row.not_before  # one that was lost waits from its end on
+    return over is not None and row.started <= in_hand.steps[-1].started <= over
 
 
 def _place(*order: ColumnElement[Any] | InstrumentedAttribute[int]) -> ColumnElement[int]:
@@ -343,7 +365,9 @@ def _task(row: ArrivalRow, now: datetime) -> QueuedTask:
         started=row.started,
         finished=row.finished,
         not_before=row.not_before,
-        progress=progress_of(row.progress, now) if running else None,
+        heartbeat=row.heartbeat,
+        silent_seconds=silent_seconds(row.state, row.heartbeat, now),
+        progress=progress_of(row.progress, now, row.heartbeat) if running else None,
         expected=None,
         version=row.version,
         reason=row.reason,

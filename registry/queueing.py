@@ -103,13 +103,15 @@ class Queue:
         return self._arrivals.release(arrival_id, self.actor.name)
 
     def hold_sequence(self, sequence: str, reason: str) -> HeldSequence:
-        """Let a sequence give nothing out until it is released."""
+        """Let a sequence give nothing out until it is released. Raises NotFound for an unknown one."""
         allow(self.actor, "hold")
+        self._refuse_unknown(sequence)
         return self._arrivals.hold_sequence(sequence, reason, self.actor.name)
 
     def release_sequence(self, sequence: str) -> None:
-        """Let a held sequence give out again."""
+        """Let a held sequence give out again. Raises NotFound for an unknown one."""
         allow(self.actor, "hold")
+        self._refuse_unknown(sequence)
         self._arrivals.release_sequence(sequence, self.actor.name)
 
     def held_sequences(self) -> tuple[HeldSequence, ...]:
@@ -131,3 +133,10 @@ class Queue:
         """Every watched folder."""
         allow(self.actor, "read")
         return self._arrivals.watches()
+
+    def _refuse_unknown(self, sequence: str) -> None:
+        """Raise NotFound for a name of which nothing is recorded and for which nothing ever came."""
+        came = self._arrivals.arrivals(sequence, last=1)
+        held = self._arrivals.held_sequences()
+        if not came and sequence not in {each.sequence for each in held}:
+            self.registry.sequence(sequence)

@@ -11,6 +11,11 @@ if TYPE_CHECKING:
     from registry.accounts import Issued
     from registry.decisions import Role
 
+RESTART = (
+    "`lori up` runs for this home, and its worker may only read from now on: end it and start it again "
+    "with LORI_TOKEN=<token of a trainer> (`lori accounts add machine --role trainer`, "
+    "`lori accounts token machine`); what is queued waits until then"
+)
 ROLES = ("viewer", "trainer", "reviewer", "promoter", "admin")
 
 
@@ -29,6 +34,7 @@ def first(name: str, with_password: bool) -> None:
     from flows.desk import at_desk
     from lori_core.errors import CheckFailed
     from registry.accounts import Accounts, admin_exists, owner
+    from registry.known_services import is_up
 
     with at_desk() as here:
         book = here.accounts
@@ -43,6 +49,8 @@ def first(name: str, with_password: bool) -> None:
         if chosen is not None:
             book.set_password(name, chosen)
         _tell(book.issue(name, "first"))
+        if here.registry is not None and is_up(here.registry.settings.home):
+            click.echo(RESTART, err=True)
 
 
 @accounts.command()

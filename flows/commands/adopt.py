@@ -4,15 +4,15 @@ from pathlib import Path
 
 import click
 
-from flows.commands.options import as_json, tell_home
+from flows.commands.options import FilePath, as_json, tell_home
 
 
 @click.command()
-@click.argument("peft_dir", type=click.Path(path_type=Path))
+@click.argument("peft_dir", type=FilePath(path_type=Path))
 @click.option("--as", "sequence", required=True, metavar="S", help="Sequence it becomes part of.")
 @click.option("--task", help="Name of its task. Default: that of the folder.")
 @click.option("--base", help="Its base: a folder or hub id. Default: the sequence's.")
-@click.option("--test", required=True, type=click.Path(path_type=Path), help="Rows to measure on.")
+@click.option("--test", required=True, type=FilePath(path_type=Path), help="Rows to measure on.")
 @click.option("--metric", default="exact_match", show_default=True, help="As in a sequence file.")
 @click.option("--over-refusal", metavar="FILE|none", help="Harmless rows, for metric refusal.")
 @click.option("--prompt", help='Template over the fields of a row, such as "{question}".')

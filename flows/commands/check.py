@@ -1,11 +1,12 @@
 """`lori check FILE`: what would be learned, and what it would take."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from flows.commands.options import as_json, tell_home
+from flows.commands.options import FilePath, as_json, tell_home
 
 if TYPE_CHECKING:
     from flows.plan import Plan
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=FilePath(path_type=Path))
 @as_json
 def check(file: Path, json_: bool) -> None:
     """Read FILE as `run` would and train nothing.
@@ -92,6 +93,14 @@ def _task_json(task: "TaskSurvey") -> dict[str, object]:
     }
 
 
+def spoilt_lines(cut: int, dropped: int, rows: int) -> Iterator[str]:
+    """What of the training rows does not fit in `max_length`: learned in part, or not at all."""
+    if cut:
+        yield f"  warning: {cut} of {rows} training rows are cut to fit in max_length"
+    if dropped:
+        yield f"  warning: {dropped} of {rows} training rows do not fit in max_length and are dropped"
+
+
 def _print(plan: "Plan", found: "Survey", learned: int) -> None:
     """The same for people; what is learned stands in «marks»."""
     for task, planned in zip(found.tasks, found.capacity.tasks, strict=True):
@@ -109,7 +118,9 @@ def _print(plan: "Plan", found: "Survey", learned: int) -> None:
         )
         for finding in task.audit.findings:
             click.echo(f"  {finding.severity}: {finding.what} (first: {finding.examples[0]})")
-        if not task.audit.findings:
+        for line in spoilt_lines(task.encoded.cut, dropped, len(task.rows.train)):
+            click.echo(line)
+        if not (task.audit.findings or task.encoded.cut or dropped):
             click.echo("  audit: nothing found")
         for example in task.shown:
             click.echo("  row " + example.id + ":")

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import click
 
+from flows.commands.options import FilePath
+
 METRICS = ("exact_match", "exact_number", "accuracy", "refusal", "pass_at_k")
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path), default="sequence.yaml")
+@click.argument("file", type=FilePath(path_type=Path), default="sequence.yaml")
 @click.option("--sequence", help="Name of the sequence. Default: that of the file.")
 @click.option("--base", help="Folder or hub id of the base model.")
 @click.option(

@@ -11,6 +11,16 @@ READS = ("isolated", "inherited", "cumulative")
 Decorated = Callable[..., Any]
 
 
+class FilePath(click.Path):
+    """A path. An empty one, as an unset variable of a shell leaves it, is none: `Path("")` is `.`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse the empty text."""
+        if value == "":
+            self.fail("the path is empty.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 def as_json(command: Decorated) -> Decorated:
     """`--json`: for programs."""
     return click.option("--json", "json_", is_flag=True, help="Print JSON.")(command)

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import click
 
-from flows.commands.options import as_json, read_mode, tell_home
+from flows.commands.options import FilePath, as_json, read_mode, tell_home
 
 
 @click.command()
 @click.argument("version")
 @click.argument("task")
 @read_mode
-@click.option("--rows", required=True, type=click.Path(path_type=Path), help="Rows to answer.")
+@click.option("--rows", required=True, type=FilePath(path_type=Path), help="Rows to answer.")
 @as_json
 def predict(version: str, task: str, read: str | None, rows: Path, json_: bool) -> None:
     """Answer the rows of FILE as TASK does at VERSION. With --json, one object a line."""

@@ -37,6 +37,8 @@ def cancel(targets: tuple[str, ...]) -> None:
                         raise
                     click.echo(f"arrival {arrival.id} ({sequence}: {arrival.task}) was over before")
             if not there:
+                if sequence is not None and not here.queue.arrivals(sequence, last=1):
+                    here.readers.sequence(sequence)  # refuses an unknown one
                 click.echo(f"{sequence}: nothing waits")
 
 

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import click
 
+from flows.commands.options import FilePath
+
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=FilePath(path_type=Path))
 def run(file: Path) -> None:
     """Learn the tasks of FILE that are not learned yet, in order, and file each as a version.
 

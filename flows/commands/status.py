@@ -14,7 +14,7 @@ def status(sequence: str | None, json_: bool) -> None:
 
     from flows.decided import freeze_json, frozen_line, version_name
     from flows.desk import at_desk
-    from flows.queue_report import queue_lines, queue_table, refused_lines
+    from flows.queue_report import queue_lines, queue_table, refused_lines, silence_text
     from flows.recorded import parse_sequence
     from flows.report import print_json, print_table
     from flows.standing import known_sequences, standing
@@ -40,6 +40,8 @@ def status(sequence: str | None, json_: bool) -> None:
             for task in row["tasks"]:
                 version = "–" if task["version"] is None else str(task["version"])
                 stage, level = task["stage"] or "–", task["certificate"] or "–"
+                if task["silent_seconds"] is not None:
+                    stage = f"{stage}: {silence_text(task['silent_seconds'])}"
                 served = ", ".join([*task["aliases"], *(["stale"] if task["stale"] else [])])
                 table.add_row(
                     row["sequence"], task["task"], task["state"], stage, version, level,
@@ -61,5 +63,5 @@ def status(sequence: str | None, json_: bool) -> None:
         for freeze in frozen:
             if freeze is not None:
                 click.echo(frozen_line(freeze))
-        for line in refused_lines(here.queue):
+        for line in refused_lines(here.queue, wanted):
             click.echo(line)

@@ -1,11 +1,12 @@
 """`lori submit FILE`: queue what is new in a file, now, later, or whenever a file comes."""
 
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from flows.commands.options import as_json
+from flows.commands.options import FilePath, as_json
 
 if TYPE_CHECKING:
     from flows.submitting import Submitted
@@ -14,13 +15,18 @@ LARGEST = 2**31 - 1
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path), required=False)
-@click.option("--at", metavar="TIME", help="Submit it once, then: ISO 8601, or from now: 90m, 12h.")
+@click.argument("file", type=FilePath(path_type=Path), required=False)
+@click.option(
+    "--at",
+    metavar="TIME",
+    help="Submit it once, then: 22:00 or 22:00+01:00 (the next), ISO 8601, or from now: 90m, 12h.",
+)
 @click.option("--cron", metavar="EXPR", help='Submit it again and again, e.g. "0 2 * * *".')
-@click.option("--timezone", default="UTC", show_default=True, help="Whose clock --cron goes by.")
+@click.option("--timezone", show_default="UTC", help="Whose clock --cron goes by.")
 @click.option("--every", metavar="SPAN", help="Submit it again and again: 15m, 12h; 1m at least.")
-@click.option("--watch", metavar="FOLDER", type=click.Path(path_type=Path),
-              help="Submit every file that is put into FOLDER.")  # fmt: skip
+@click.option("--watch", metavar="FOLDER", type=FilePath(path_type=Path),
+              help="Submit every .yaml, .yml and .json that is put into FOLDER; its rows must lie there, "
+              "under LORI_SUBMIT_FROM, or beside the home.")  # fmt: skip
 @click.option("--priority", type=click.IntRange(-LARGEST, LARGEST), default=0, show_default=True,
               help="Higher goes first within its sequence.")  # fmt: skip
 @click.option(
@@ -31,7 +37,7 @@ def submit(
     file: Path | None,
     at: str | None,
     cron: str | None,
-    timezone: str,
+    timezone: str | None,
     every: str | None,
     watch: Path | None,
     priority: int,
@@ -48,6 +54,10 @@ def submit(
     given = [option for option, value in named.items() if value is not None]
     if len(given) > 1:
         raise click.UsageError(f"{' and '.join(given)} exclude each other.")
+    if timezone is not None and cron is None:
+        raise click.UsageError(
+            "--timezone goes with --cron: nothing else here has a clock of its own."
+        )
     if watch is not None:
         if file is not None or again:
             raise click.UsageError("--watch takes a FOLDER, no FILE and no --again.")
@@ -56,7 +66,8 @@ def submit(
     if file is None:
         raise click.UsageError("Missing argument 'FILE'.")
     if given:
-        _say(_scheduled(file, at, cron, timezone, every, priority=priority, again=again), json_)
+        slug, when = _scheduled(file, at, cron, timezone, every, priority=priority, again=again)
+        _say(slug, json_, when)
         return
     _submit_now(file, priority=priority, again=again, json_=json_)
 
@@ -112,23 +123,25 @@ def _scheduled(
     file: Path,
     at: str | None,
     cron: str | None,
-    timezone: str,
+    timezone: str | None,
     every: str | None,
     *,
     priority: int,
     again: bool,
-) -> str:
+) -> tuple[str, datetime | None]:
+    """The slug; and the moment, where it is one."""
     from flows.schedules import schedule_at, schedule_cron, schedule_every
-    from flows.times import parse_span, parse_until
+    from flows.times import parse_at, parse_span
     from registry.clock import now
 
     _refuse_server()
     if at is not None:
-        return schedule_at(file, parse_until(at, now()), priority=priority, again=again)
+        when = parse_at(at, now())
+        return schedule_at(file, when, priority=priority, again=again), when
     if cron is not None:
-        return schedule_cron(file, cron, timezone, priority=priority, again=again)
+        return schedule_cron(file, cron, timezone or "UTC", priority=priority, again=again), None
     assert every is not None
-    return schedule_every(file, parse_span(every), priority=priority, again=again)
+    return schedule_every(file, parse_span(every), priority=priority, again=again), None
 
 
 def _watched(folder: Path, priority: int) -> str:
@@ -152,11 +165,16 @@ def _refuse_server() -> None:
         )
 
 
-def _say(slug: str, json_: bool) -> None:
+def _say(slug: str, json_: bool, when: datetime | None = None) -> None:
     from flows.report import print_json
+    from flows.times import shown
+    from registry.clock import json_time
 
     if json_:
-        print_json({"schedule": slug})
+        moment = {} if when is None else {"at": json_time(when)}
+        print_json({"schedule": slug, **moment})
         return
     click.echo(slug)
+    if when is not None:
+        click.echo(f"it is submitted at {shown(when)}", err=True)
     click.echo(f"`lori schedules` lists it, `lori unschedule {slug}` takes it back.", err=True)

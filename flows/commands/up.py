@@ -12,7 +12,7 @@ PORT = click.IntRange(0, 65535)
 @click.option("--port-base", type=click.IntRange(0, 65533), metavar="P",
               help="P, P+1 and P+2 instead of the defaults. 0, here and above, takes free ones.")  # fmt: skip
 @click.option("--gpus", metavar="LIST", help="Devices of the worker, as for `lori worker`.")
-@click.option("--limit", type=click.IntRange(1), help="Tasks its worker runs side by side.")
+@click.option("--limit", type=click.IntRange(1, 1024), help="Tasks its worker runs side by side.")
 def up(
     prefect_port: int | None,
     mlflow_port: int | None,

@@ -7,7 +7,7 @@ import click
 @click.option("--gpus", metavar="LIST",
               help="Devices its runs see, e.g. 0,1: it takes tasks that need up to so many. Without, "
               "it takes tasks that need none.")  # fmt: skip
-@click.option("--limit", type=click.IntRange(1), default=1, show_default=True,
+@click.option("--limit", type=click.IntRange(1, 1024), default=1, show_default=True,
               help="Tasks it learns side by side; they share its devices.")  # fmt: skip
 @click.option("--name", metavar="NAME", help="As Prefect shows it. Default: host and process.")
 def worker(gpus: str | None, limit: int, name: str | None) -> None:

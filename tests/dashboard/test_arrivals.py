@@ -110,6 +110,9 @@ def test_a_sequence_is_held_and_released_whether_it_learned_or_not(
     server: Server, registry: Registry
 ) -> None:
     browser, token = server.browser, server.token
+    for verb, body in (("hold", {"reason": "lunch"}), ("release", None)):
+        assert browser.post(f"/api/sequences/later/{verb}", body, token).status == 404
+    send(registry, "one", sequence="later")
     answer = browser.post("/api/sequences/later/hold", {"reason": "lunch"}, token)
     assert (answer.json["sequence"], answer.json["reason"]) == ("later", "lunch")
     assert datetime.fromisoformat(answer.json["created"]).tzinfo is not None

@@ -3,18 +3,21 @@
 import html
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from argon2 import PasswordHasher
 from arrival_cases import arrive, taken
 from people import Person, add_pages, give_passwords
+from sqlalchemy import update
 
 from dashboard.app import make_app
 from dashboard.links import MLFLOW_UI, PREFECT_API, PREFECT_UI, Links, find_links
 from lori_core.digests import write_json
 from lori_core.errors import BadInput
 from registry import known_services, passwords
+from registry.arrival_models import ArrivalRow
 from registry.arrivals import Arrivals
 from registry.clock import now
 from registry.queue_view import queue_view
@@ -88,6 +91,29 @@ def test_what_runs_waits_and_failed_is_told(arrivals: Arrivals) -> None:
     only = as_(arrivals, "viewer").get("/queue?sequence=stuck").text
     assert "poems" not in only
     assert "data-live-source" not in only
+
+
+def test_a_run_that_gives_no_sign_of_life_is_told_as_such_and_no_time_of_it(
+    arrivals: Arrivals,
+) -> None:
+    [before] = arrive(arrivals, "before")
+    arrivals.learned(taken(arrivals, before), 1)
+    first, _ = arrive(arrivals, "poems", "sql")
+    fence = taken(arrivals, first)
+    began = (now() - timedelta(seconds=30)).isoformat()
+    arrivals.renew(fence, {"stage": "train", "done": 5, "total": 20, "since": began})
+    lively = words(as_(arrivals, "viewer").get("/queue").text)
+    assert "left in this stage" in lively
+    assert "Should be learned about" in lively
+    assert "no sign of life" not in lively
+    with arrivals.registry._database.writing() as session:
+        quiet = now() - timedelta(seconds=40)
+        session.execute(update(ArrivalRow).where(ArrivalRow.id == first).values(heartbeat=quiet))
+    silent = words(as_(arrivals, "viewer").get("/queue").text)
+    assert "No sign of life for 4" in silent
+    assert "train 5 of 20" in silent
+    assert "left in this stage" not in silent
+    assert "Should be learned about" not in silent
 
 
 def test_who_may_do_nothing_is_offered_nothing(arrivals: Arrivals) -> None:

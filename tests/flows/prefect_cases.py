@@ -57,9 +57,12 @@ class PrefectPlace:
             return Arrivals(registry).received()
 
     def file(self, name: str = "night") -> Path:
-        """A new file that names a sequence."""
+        """A new sequence file; neither its base nor its rows are there."""
         path = self.crew.home.parent / f"{name}.yaml"
-        path.write_text(f"sequence: {name}\n")
+        path.write_text(
+            f"sequence: {name}\nbase: ./base\n"
+            "tasks: [{name: one, train: {path: a.jsonl}, test: {path: b.jsonl}}]\n"
+        )
         return path
 
     def emit_heartbeat(self, run: str) -> None:

@@ -1,6 +1,7 @@
 """Passwords and row rights by command, here and at a server's."""
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from click.testing import CliRunner, Result
 from flows.cli import lori
 from registry import passwords, sign_ins
 from registry.accounts import TOKEN_VARIABLE
+from registry.home import open_lock, try_lock
 from registry.store import open_registry
 from tests.flows.filed import NAME, declare
 
@@ -44,6 +46,21 @@ def say(*words: str, stdin: str | None = None, token: str | None = None) -> Resu
 def signs_in(home: Path, name: str, password: str) -> bool:
     with open_registry(home) as registry:
         return sign_ins.with_password(registry, name, password) is not None
+
+
+def test_who_runs_lori_up_is_told_to_start_it_again_with_a_token(home: Path) -> None:
+    lock = open_lock(home / "up.lock")
+    try:
+        assert try_lock(lock)
+        told = say("accounts", "first", "ann").stderr
+    finally:
+        os.close(lock)
+    [line] = [line for line in told.splitlines() if "`lori up`" in line]
+    assert "LORI_TOKEN=<token of a trainer>" in line
+
+
+def test_where_nothing_runs_no_restart_is_asked_for(home: Path) -> None:
+    assert "lori up" not in say("accounts", "first", "ann").stderr
 
 
 def test_the_first_admin_may_be_given_a_password_and_gives_others_theirs(home: Path) -> None:

@@ -15,7 +15,7 @@ from flows.arriving import Sent, examine, free_name, prepare, queue_up
 from flows.plan import read_plan
 from flows.stage_protocol import StageCrashed
 from flows.submitted_file import FROM_VARIABLE, file_document
-from lori_core.errors import BadInput
+from lori_core.errors import BadInput, NoRoom
 from registry.accounts import Accounts, owner
 from registry.retention import delete_version
 from registry.store import open_registry
@@ -180,9 +180,29 @@ def test_what_waits_and_what_comes_share_base_and_adapter(desk: Desk) -> None:
 
 def test_what_waits_counts_for_what_fits(desk: Desk) -> None:
     desk.send(desk.file("color", "size", "animal"))
-    assert "need more entries of B" in desk.refused(desk.file("one", "two"))
+    full = desk.refused(desk.file("one", "two"))
+    assert "need more entries of B" in full
+    assert full.endswith("and none is left: begin a new sequence.")
+    assert "Raise" not in full  # the adapter's settings stay
     desk.arrivals.cancel(3, "tests")
     assert desk.send(desk.file("one", "two")).state == "accepted"
+
+
+def test_what_can_be_done_about_a_full_sequence_depends_on_whether_it_is_known(desk: Desk) -> None:
+    names = ("color", "size", "animal", "one", "two")
+    anew = desk.refused(desk.file(*names))
+    assert anew.endswith("Raise `sparsity` or `tasks_planned`, or start a new sequence.")
+    desk.send(desk.file("color", adapter=", sparsity: 0.7"))
+    desk.learn(desk.arrivals.arrival(1))
+    with pytest.raises(NoRoom) as told:
+        read_plan(desk.file(*names[:4], adapter=", sparsity: 0.7"), desk.home)
+    assert str(told.value).endswith(
+        "'tiny' keeps its `tasks_planned`, and each task its entries, retired or not: give 'one' a "
+        "`sparsity` of its own, 0.9 at least, or begin a new sequence."
+    )
+    given = desk.file(*names[:4], adapter=", sparsity: 0.7")
+    given.write_text(given.read_text().replace("name: one", "name: one\n    sparsity: 0.9"))
+    assert len(read_plan(given, desk.home).config.tasks) == 4
 
 
 def test_a_deleted_version_may_be_learned_again(desk: Desk) -> None:

@@ -60,3 +60,19 @@ def test_help_names_every_command_once_under_a_heading() -> None:
 )
 def test_every_reading_command_takes_json(command: str) -> None:
     assert "--json" in CliRunner().invoke(lori, [command, "--help"]).stdout
+
+
+@pytest.mark.parametrize("command", ["submit", "run", "check"])
+def test_an_empty_path_is_said_to_be_empty(command: str) -> None:
+    """As an unset variable of a shell leaves it; `Path("")` would be this folder."""
+    answer = CliRunner().invoke(lori, [command, ""])
+    assert answer.exit_code == 2
+    assert answer.stderr.startswith("Invalid value for '")
+    assert ": the path is empty. See `" in answer.stderr
+
+
+@pytest.mark.parametrize("command", ["up", "worker"])
+def test_a_limit_is_shown_as_it_was_typed(command: str) -> None:
+    answer = CliRunner().invoke(lori, [command, "--limit", "9" * 26])
+    assert answer.exit_code == 2
+    assert f"{'9' * 26} is not in the range" in answer.stderr

@@ -42,6 +42,27 @@ def test_a_submission_we_stumble_over_is_refused_and_the_next_one_is_prepared(
     assert "ZeroDivisionError: a bug of ours" in caplog.text
 
 
+def test_files_that_lie_in_the_home_are_never_moved(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    home = tmp_path / "home"
+    with open_registry(home) as registry:
+        (home / "link").mkdir()
+        (tmp_path / "link").symlink_to(home / "link")
+        (tmp_path / "drop").mkdir()
+        folders = [home, home / "link", tmp_path / "link", tmp_path / "drop"]
+        for folder in folders:  # as a registry has them that was made before they were refused
+            Submissions(registry).watch(str(folder), 0, "tests")
+            (folder / "a.yaml").write_text("no \0 text")
+        preparing = Preparing(registry, home)
+        for _ in range(3):
+            preparing.prepare()
+        assert [(each / "a.yaml").exists() for each in folders] == [True, True, True, False]
+        assert (tmp_path / "drop" / "refused" / "a.yaml").exists()
+        assert Submissions(registry).submissions(9) == ()
+    assert caplog.text.count("is in the home and is not watched") == 3
+
+
 @pytest.mark.slow
 def test_a_worker_whose_dispatcher_has_a_bug_says_so_and_ends(tmp_path: Path) -> None:
     with a_crew(tmp_path) as crew:

@@ -1,7 +1,9 @@
 """Files submitted later, on a real server with Prefect's own worker."""
 
+import fcntl
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -20,8 +22,15 @@ from flows.schedules import (
     watch_folder,
 )
 from lori_core.errors import BadInput, NotFound
+from registry.known_services import FILE, LOCK
 from tests.flows.conftest import ROOT
 from tests.flows.prefect_cases import PrefectPlace
+
+WHOLE = """sequence: a
+base: ./base
+tasks: [{name: one, train: {path: a.jsonl}, test: {path: b.jsonl}}]
+"""
+TASK = "sequence: a\ntask: {name: two, train: {path: a.jsonl}, test: {path: b.jsonl}}\n"
 
 
 @pytest.mark.slow
@@ -105,12 +114,17 @@ def test_what_cannot_be_scheduled_is_refused_in_one_line_before_prefect_is_asked
 ) -> None:
     monkeypatch.setenv("LORI_HOME", str(tmp_path / "home"))
     file = tmp_path / "a.yaml"
-    file.write_text("sequence: a\n")
+    file.write_text(WHOLE)
     other = tmp_path / "other.yaml"
     other.write_text("- 1\n")
     past = datetime.now(UTC) - timedelta(seconds=1)
     cases = {
-        "five fields": lambda: schedule_cron(file, "61 * * * *", "UTC", priority=0, again=False),
+        "'61 . . . .': minute is '61': expected 0 to 59": lambda: schedule_cron(
+            file, "61 * * * *", "UTC", priority=0, again=False
+        ),
+        "would never come": lambda: schedule_cron(
+            file, "0 3 31 2 *", "UTC", priority=0, again=False
+        ),
         "For example `0 3": lambda: schedule_cron(
             file, "* * * * * *", "UTC", priority=0, again=False
         ),
@@ -134,18 +148,80 @@ def test_what_cannot_be_scheduled_is_refused_in_one_line_before_prefect_is_asked
 
 
 @pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (WHOLE.replace("base:", "bass:"), "bass"),
+        (WHOLE.replace("name: one", "name: one, k: many"), "k is 'many'"),
+        (WHOLE + "adapter: {r: 0}\n", "adapter.r is 0"),
+        (TASK.replace("train:", "trian:"), "trian"),
+        (TASK + "guard: [one]\n", "guards"),
+        ("sequence: a\n", "base"),
+    ],
+)
+def test_the_keys_of_a_file_are_checked_when_it_is_scheduled(
+    tmp_path: Path, text: str, words: str
+) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text(text)
+    with pytest.raises(BadInput, match=words) as refusal:
+        schedule_every(file, timedelta(hours=1), priority=0, again=False)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("text", [WHOLE, TASK, TASK + "guards: [nobody]\n"])
+def test_what_needs_a_base_rows_or_earlier_tasks_is_left_until_it_is_submitted(text: str) -> None:
+    from flows.submitted_file import check_keys, content_of
+
+    name, content = content_of({"file": "a.yaml", "text": text})
+    check_keys(content, name)
+
+
+@pytest.mark.parametrize(
     ("url", "words"),
     [(None, "no server is named"), ("http://127.0.0.1:9/api", "a server that answers")],
 )
 def test_without_a_prefect_server_one_line_says_what_to_do(
     url: str | None, words: str, tmp_path: Path
 ) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "LORI_HOME": str(tmp_path)}
+    answer = _schedules(tmp_path, url)
+    assert answer.returncode == 2
+    assert words in answer.stderr
+    assert "lori up" in answer.stderr
+    assert "PREFECT_API_URL" in answer.stderr
+    assert len(answer.stderr.splitlines()) == 1
+
+
+def test_a_server_that_lori_up_is_starting_again_is_to_be_asked_in_a_moment(tmp_path: Path) -> None:
+    gone = "http://127.0.0.1:9/api"
+
+    def write(ours: bool) -> None:
+        content = {
+            "host": socket.gethostname(),
+            "ready": True,
+            "services": {"prefect": {"url": gone, "ours": ours}},
+        }
+        (tmp_path / FILE).write_text(json.dumps(content))
+
+    with (tmp_path / LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        write(ours=True)
+        for url in (None, gone):
+            said = _schedules(tmp_path, url).stderr
+            assert said.endswith("is starting it again: try again in a moment.\n")
+            assert "Start one with" not in said
+        assert "Start one with `lori up`" in _schedules(tmp_path, "http://127.0.0.1:8/api").stderr
+        write(ours=False)
+        assert "Start one with `lori up`" in _schedules(tmp_path, gone).stderr
+
+
+def _schedules(home: Path, url: str | None) -> subprocess.CompletedProcess[str]:
+    """`lori schedules`, where the environment names this server, or none."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "LORI_HOME": str(home)}
     environment.pop("PREFECT_API_URL", None)
-    environment["PREFECT_HOME"] = str(tmp_path)
+    environment["PREFECT_HOME"] = str(home)
     if url is not None:
         environment["PREFECT_API_URL"] = url
-    answer = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-m", "flows.cli", "schedules"],
         env=environment,
         capture_output=True,
@@ -153,8 +229,3 @@ def test_without_a_prefect_server_one_line_says_what_to_do(
         timeout=120,
         check=False,
     )
-    assert answer.returncode == 2
-    assert words in answer.stderr
-    assert "lori up" in answer.stderr
-    assert "PREFECT_API_URL" in answer.stderr
-    assert len(answer.stderr.splitlines()) == 1

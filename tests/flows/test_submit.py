@@ -100,6 +100,11 @@ def test_a_file_that_cannot_be_submitted_leaves_no_home(
         (("tiny.yaml", "--watch", "."), "no FILE"),
         (("tiny.yaml", "--priority", "99999999999"), "--priority"),
         (("tiny.yaml", "--every", "soon"), "span 'soon'"),
+        (
+            ("tiny.yaml", "--every", "1h", "--timezone", "Europe/Berlin"),
+            "--timezone goes with --cron",
+        ),
+        (("tiny.yaml", "--at", "25:00"), "22:00+01:00"),
     ],
 )
 def test_wishes_that_cannot_be_meant_are_told(
@@ -158,10 +163,15 @@ def test_verbs_that_do_not_fit_are_refused_in_one_line(desk: Desk, shell: Lab) -
     for arguments in (
         ("cancel", "9"), ("retry", "1"), ("release", "1"), ("release", "tiny"), ("retry", "tiny"),
         ("cancel", "No Name"), ("hold", "1", "99999999999"),
+        ("hold", "nosuch"), ("release", "nosuch"), ("cancel", "nosuch"), ("retry", "nosuch"),
     ):  # fmt: skip
         answer = shell.lori(*arguments)
         assert (answer.returncode, len(answer.stderr.splitlines())) == (2, 1), answer
     assert not desk.arrivals.arrival(1).held
+    assert desk.arrivals.held_sequences() == ()
+    assert shell.lori("hold", "nosuch").stderr == shell.lori("status", "nosuch").stderr
+    desk.arrivals.cancel(1, "tests")
+    assert shell.lori("cancel", "tiny").stdout == "tiny: nothing waits\n"  # it came once
 
 
 def test_lori_run_is_refused_while_a_worker_has_the_turn(desk: Desk, shell: Lab) -> None:

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 
+from flows.commands.check import spoilt_lines
 from flows.survey import cells_to_score, gate_oddities, rows_for_guards
 from lori_core.config import (
     AdapterConfig,
@@ -64,3 +65,11 @@ def test_the_gate_is_looked_at_with_the_rows_that_a_cell_uses() -> None:
     (found,) = gate_oddities(replace(guarded, eval_rows=50), rows)
     assert (found.rule, found.problem, found.needed) == ("guard", "never passes", {"a": 99})
     assert [each.rule for each in gate_oddities(CONFIG, rows)] == ["guard"]
+
+
+def test_rows_that_are_cut_or_dropped_are_told_beside_the_audit() -> None:
+    assert list(spoilt_lines(0, 0, 800)) == []
+    assert list(spoilt_lines(798, 1, 800)) == [
+        "  warning: 798 of 800 training rows are cut to fit in max_length",
+        "  warning: 1 of 800 training rows do not fit in max_length and are dropped",
+    ]

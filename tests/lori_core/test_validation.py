@@ -100,8 +100,10 @@ def test_bounds_hold_for_configs_made_in_code_too() -> None:
     assert refusal(broken).startswith("tasks.math.training.learning_rate is nan")
 
 
-def test_epochs_have_an_end() -> None:
+def test_epochs_have_a_beginning_and_an_end() -> None:
     bound = BOUNDS["TrainingConfig", "num_train_epochs"]
+    assert bound.admits(0.001)
+    assert not bound.admits(1e-300)
     assert bound.admits(10_000)
     assert not bound.admits(10_001)
     assert not bound.admits(1e300)

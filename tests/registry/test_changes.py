@@ -1,6 +1,8 @@
+import pickle
+
 import pytest
 
-from lori_core.errors import RowsChanged
+from lori_core.errors import RowsChanged, SequenceChanged
 from registry.changes import changes, refuse_changed_task
 from registry.models import Task
 from registry.records import TaskRecord
@@ -41,6 +43,12 @@ def test_all_changes_come_in_the_order_of_their_keys() -> None:
             {"train": "a" * 64, "test": "c" * 64},
             "sequence 's': test rows: those of task 'size' are not the ones it was learned with "
             "(digest cccccccc, learned with bbbbbbbb): expected the rows of a learned task to stay "
+            "as they are. Restore them, or append a new task under a name of its own.",
+        ),
+        (
+            {"train": "c" * 64, "test": "b" * 64},
+            "sequence 's': train rows: those of task 'size' are not the ones it was learned with "
+            "(digest cccccccc, learned with aaaaaaaa): expected the rows of a learned task to stay "
             "as they are. Restore them, or append a new task that says `supersedes: size`.",
         ),
         ({"train": "a" * 64}, "sequence 's': test rows: task 'size' has none now: expected "),
@@ -58,3 +66,26 @@ def test_changed_rows_are_told_by_task_and_role_with_what_to_do(
     with pytest.raises(RowsChanged) as told:
         refuse_changed_task("s", row, record)
     assert str(told.value).startswith(said)
+
+
+def test_what_is_measured_otherwise_supersedes_nothing() -> None:
+    """Of a version with other test rows or another metric the file would be refused."""
+    row = Task(
+        position=1, name="size", config={"metric": "accuracy", "k": 1}, data={"train": "a" * 64}
+    )
+
+    def refused(config: dict[str, object], data: dict[str, str]) -> SequenceChanged:
+        with pytest.raises(SequenceChanged) as told:
+            refuse_changed_task(
+                "s", row, TaskRecord(position=1, name="size", config=config, data=data)
+            )
+        return told.value
+
+    both = refused({"metric": "exact_match", "k": 1}, {"train": "c" * 64})
+    assert str(both).endswith("or append a new task under a name of its own.")
+    assert str(pickle.loads(pickle.dumps(both))) == str(both)
+    metric = refused({"metric": "exact_match", "k": 1}, {"train": "a" * 64})
+    assert str(metric).endswith("Put it back, or append a new task under a name of its own.")
+    other = refused({"metric": "accuracy", "k": 2}, {"train": "a" * 64})
+    assert "supersedes" not in str(other)
+    assert "append a new task" not in str(other)

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from arrival_cases import arrive, end_wait, taken
+from arrival_cases import arrive, end_lease, end_wait, taken
 from registry_examples import declare
 from sqlalchemy import event
 
@@ -15,7 +15,7 @@ from registry.arrivals import Arrivals
 from registry.clock import now
 from registry.queue_records import QueuedTask, SequenceQueue
 from registry.queue_standing import QueueItem, queue_standing
-from registry.queue_times import expected_times, mean_seconds, progress_of
+from registry.queue_times import expected_times, mean_seconds, progress_of, silent_seconds
 from registry.queue_view import (
     ITEMS,
     LATELY,
@@ -240,6 +240,29 @@ def test_a_run_by_hand_is_told_as_such(arrivals: Arrivals) -> None:
     assert hand(registry).in_hand is None
 
 
+def test_what_a_cancelled_or_killed_run_left_is_not_told_as_a_run_by_hand(
+    arrivals: Arrivals,
+) -> None:
+    registry = arrivals.registry
+    [poems] = arrive(arrivals, "poems")
+    fence = taken(arrivals, poems)
+    registry.stage_started("one", stage="train", sequence="assistant", task="poems")
+    end_lease(registry, poems)
+    arrivals.expire()
+    assert hand(registry).running == 0
+    assert hand(registry).in_hand is None
+    end_wait(registry, poems)
+    fence = taken(arrivals, poems)
+    registry.stage_started("one", stage="train", sequence="assistant", task="poems")
+    arrivals.cancel(poems, "ann")
+    arrivals.cancelled(fence, "asked")
+    assert hand(registry).in_hand is None
+    registry.stage_started("two", stage="train", sequence="assistant", task="poems")
+    found = hand(registry).in_hand
+    assert found is not None
+    assert not found.queued  # begun after it
+
+
 def test_what_waits_for_its_time_says_until_when(arrivals: Arrivals) -> None:
     [poems] = arrive(arrivals, "poems")
     fence = taken(arrivals, poems)
@@ -299,3 +322,39 @@ def test_each_is_learned_after_those_before_it() -> None:
     assert expected_times(there, None, NOON) == (None,) * 5
     late = [task("running", started=NOON - timedelta(hours=1)), task("waiting")]
     assert expected_times(late, 600, NOON) == (NOON, NOON + timedelta(minutes=10))
+
+
+def test_a_run_that_is_not_heard_of_tells_nothing_of_what_is_left(arrivals: Arrivals) -> None:
+    learn(arrivals, "before", sequence="quiet")
+    there = arrive(arrivals, "one", "two", sequence="quiet")
+    fence = taken(arrivals, there[0])
+    began = (now() - timedelta(seconds=60)).isoformat()
+    arrivals.renew(fence, {"stage": "train", "done": 30, "total": 120, "since": began})
+    people = Queue(arrivals.registry, owner())
+    for later, silent in ((5, None), (25, None), (41, 41), (55, 55)):
+        at = now() + timedelta(seconds=later)
+        item, behind = sequence_queue(arrivals.registry, "quiet", at).items
+        told = queue_standing(people, "quiet", at)["items"][0]
+        assert item.progress is not None
+        assert told["progress"] is not None
+        left = item.progress.seconds_left
+        assert (left, item.silent_seconds) == (
+            told["progress"]["seconds_left"],
+            told["silent_seconds"],
+        )
+        if silent is None:
+            assert left == pytest.approx(180, abs=15)  # it does not grow with the time
+            assert item.silent_seconds is None
+            assert behind.expected is not None
+        else:
+            assert left is None
+            assert item.silent_seconds == pytest.approx(silent, abs=5)
+            assert item.expected is behind.expected is None
+
+
+def test_only_what_runs_can_be_silent() -> None:
+    late = NOON + timedelta(seconds=40)
+    assert silent_seconds("running", NOON, late) == 40
+    assert silent_seconds("running", NOON, NOON + timedelta(seconds=20)) is None
+    assert silent_seconds("waiting", NOON, late) is None
+    assert silent_seconds("running", None, late) is None

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from arrival_cases import arrive, new_task, taken
 
-from lori_core.errors import CheckFailed
+from lori_core.errors import CheckFailed, NotFound
 from registry.arrivals import Arrivals
 from registry.decisions import Actor, Role
 from registry.queueing import Queue
@@ -27,7 +27,7 @@ CHANGE = {
     "retry": lambda queue: queue.retry(2),
     "hold": lambda queue: queue.hold(1),
     "release": lambda queue: queue.release(3),
-    "hold_sequence": lambda queue: queue.hold_sequence("another", "not now"),
+    "hold_sequence": lambda queue: queue.hold_sequence("second", "not now"),
     "release_sequence": lambda queue: queue.release_sequence("held"),
     "watch": lambda queue: queue.watch("/drop", 1),
     "unwatch": lambda queue: queue.unwatch("/watched"),
@@ -90,7 +90,7 @@ def everything(arrivals: Arrivals) -> tuple[object, ...]:
         (lambda queue: queue.cancel(1).reason, "cancelled by tom"),
         (lambda queue: queue.retry(2).reason, "retried by tom"),
         (lambda queue: queue.hold(1).reason, "held by tom"),
-        (lambda queue: queue.hold_sequence("another", "not now").by, "tom"),
+        (lambda queue: queue.hold_sequence("second", "not now").by, "tom"),
         (lambda queue: queue.watch("/drop").submitted_by, "tom"),
     ],
 )
@@ -98,6 +98,22 @@ def test_what_is_done_carries_the_name_of_who_did_it(
     queued: Arrivals, told: Callable[[Queue], object], by: str
 ) -> None:
     assert told(sit(queued, "admin")) == by
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        lambda queue: queue.hold_sequence("asistant", "not now"),
+        lambda queue: queue.release_sequence("asistant"),
+    ],
+)
+def test_a_sequence_of_which_nothing_is_known_is_refused(
+    queued: Arrivals, verb: Callable[[Queue], object]
+) -> None:
+    before = everything(queued)
+    with pytest.raises(NotFound, match="sequence 'asistant': expected a sequence"):
+        verb(sit(queued, "trainer"))
+    assert everything(queued) == before
 
 
 def test_a_task_sent_through_the_queue_is_learned_in_its_turn(queued: Arrivals) -> None:

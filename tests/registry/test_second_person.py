@@ -106,6 +106,7 @@ def test_the_owner_of_the_embedded_default_is_never_the_second_person(asking: Re
 def test_where_nobody_could_approve_it_is_said_what_to_do(asking: Registry) -> None:
     asked = Desk(asking, OWNER).promote("assistant", 1, reason=WHY)
     assert asked.status == "requested"
+    assert "`lori accounts first NAME`" in asked.detail
     assert "`lori accounts add NAME --role reviewer`" in asked.detail
     with pytest.raises(CheckFailed, match="lori accounts add NAME --role reviewer"):
         Desk(asking, OWNER).approve(asked.id, reason="fine")
