@@ -45,7 +45,7 @@ soak: $(STAMP)  ## the large sizes, logged in docs/soak.md; goes on where it was
 	$(BIN)/python -m tests.flows.kills --kills 10
 	$(BIN)/python -m tests.flows.orchestrator_soak --arrivals 200 --sequences 10 --workers 4 --kills 5
 	$(BIN)/python -m tests.registry.soak --processes 12 --each 25 --contenders 20 --kills 5 --registrations 100
-	LORI_HOSTILE=2000 $(BIN)/python -m pytest -q tests/registry/test_hostile_stores.py tests/dashboard/test_hostile.py
+	LORI_HOSTILE=3000 $(BIN)/python -m pytest -q tests/registry/test_hostile_stores.py tests/dashboard/test_hostile.py tests/dashboard/test_hostile_pages.py
 
 screenshots: $(STAMP)  ## learn the demo, then take the pictures of docs/images; LORI_HOME takes a home where it was learned
 	$(BIN)/python -m tests.dashboard.browser.screenshots

@@ -1,6 +1,5 @@
 """Every page on two large registries: nothing refused, nothing broken, nothing asked elsewhere."""
 
-import re
 from collections.abc import Sequence
 
 import pytest
@@ -38,7 +37,7 @@ def test_every_page_of_many_tasks_is_without_a_fault(
 def test_every_page_of_many_versions_is_without_a_fault(
     chromium: Browser, many_versions: Site, scheme: Scheme, size: tuple[int, int]
 ) -> None:
-    _look(chromium, many_versions, [*EVERYWHERE, *VERSIONS], scheme, size)
+    _look(chromium, many_versions, ["/", "/queue", *VERSIONS], scheme, size)
 
 
 def test_who_may_write_sees_no_fault_either(chromium: Browser, many_versions: Site) -> None:
@@ -46,7 +45,7 @@ def test_who_may_write_sees_no_fault_either(chromium: Browser, many_versions: Si
     assert token is not None
     with a_window(chromium, many_versions) as window:
         sign_in(window, None, token)
-        for path in ("/", LAST, f"{LAST}/promotions", f"{FIRST}/promotions", "/queue"):
+        for path in (LAST, f"{LAST}/promotions", "/queue"):
             window.open(path)
             window.look()
         answers = f"{LAST}/versions/25/answers?task=task-1"
@@ -63,34 +62,6 @@ def test_what_is_not_there_is_said_on_a_page(chromium: Browser, many_tasks: Site
             assert page.get_by_role("main").is_visible()
             assert "Traceback" not in page.content()
     assert not window.found, "\n".join(window.found)
-
-
-def test_no_link_leads_nowhere(chromium: Browser, many_versions: Site) -> None:
-    """Followed from page to page, a few of each kind."""
-    seen: dict[str, list[str]] = {}
-    waiting = ["/"]
-    with a_window(chromium, many_versions, script=False) as window:
-        while waiting:
-            path = waiting.pop()
-            kind = re.sub(r"\d+|=[^&]*", "", path)
-            if path in seen.get(kind, ()) or len(seen.get(kind, ())) >= 2:
-                continue
-            seen.setdefault(kind, []).append(path)
-            answer = window.context.request.get(window.site.url + path, max_redirects=3)
-            assert answer.ok, f"{path}: {answer.status}"
-            if "text/html" not in answer.headers["content-type"]:
-                continue
-            window.page.set_content(answer.text())
-            links = window.page.locator("a[href]").all()
-            waiting += [
-                href
-                for each in links
-                if (href := (each.get_attribute("href") or "").partition("#")[0]).startswith("/")
-            ]
-    assert not window.found, "\n".join(window.found)
-    found = " ".join(seen)
-    for part in ("/versions/", "/promotions", "/queue", "/compare", "matrix.csv", "matrix.json"):
-        assert part in found, f"no link leads to {part}"
 
 
 def _look(

@@ -4,6 +4,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -156,6 +157,26 @@ def test_every_page_of_a_sequence_that_was_learned_is_without_a_fault(
             window.open(path)
             window.look()
     assert not window.found, "\n".join(window.found)
+
+
+def test_no_link_leads_nowhere(chromium: Browser, learned: Learned) -> None:
+    """Followed from page to page, two of each kind, downloads too."""
+    seen: dict[str, list[str]] = {}
+    waiting = ["/"]
+    with a_window(chromium, learned.alone) as window:
+        while waiting:
+            path = waiting.pop()
+            kind = re.sub(r"\d+|=[^&]*", "", path)
+            known = seen.setdefault(kind, [])
+            if path in known or len(known) == 2:
+                continue
+            known.append(path)
+            answer = window.context.request.get(learned.alone.url + path, timeout=120_000)
+            assert answer.ok, f"{path}: {answer.status}"
+            if "text/html" in answer.headers["content-type"]:
+                waiting += map(unescape, re.findall(r'<a[^>]* href="(/[^"#]*)', answer.text()))
+    for part in ("versions", "promotions", "queue", "compare", "matrix.csv", "matrix.json", ".zip"):
+        assert part in " ".join(seen), f"no link leads to {part}"
 
 
 def test_tables_stand_without_a_script(chromium: Browser, learned: Learned) -> None:
