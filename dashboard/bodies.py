@@ -142,6 +142,8 @@ class PasswordBody(Body):
     """A password to sign in with."""
 
     password: Annotated[str, Field(max_length=1024)]
+    current: Annotated[str, Field(max_length=1024)] | None = None
+    """The one until now, where it is one's own."""
 
 
 class RowsBody(Body):

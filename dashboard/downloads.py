@@ -20,6 +20,7 @@ from starlette.concurrency import run_in_threadpool
 
 from lori_core.config import Read
 from lori_core.errors import BadInput, CheckFailed, Unavailable
+from registry.accounts import TOKEN_VARIABLE
 from registry.home import HOME_VARIABLE
 from registry.plain import one_line
 
@@ -151,7 +152,8 @@ class Downloads:
         return child.returncode, said
 
     def _environment(self) -> Mapping[str, str]:
-        return {**os.environ, HOME_VARIABLE: str(self.home), "OMP_NUM_THREADS": "1"}
+        ours = {name: said for name, said in os.environ.items() if name != TOKEN_VARIABLE}
+        return {**ours, HOME_VARIABLE: str(self.home), "OMP_NUM_THREADS": "1"}
 
 
 def _refuse(ended: int, said: str, by_hand: str) -> None:

@@ -33,6 +33,18 @@ def refuse_foreign(request: HTTPConnection) -> None:
             raise CheckFailed("form", "it was sent by a page elsewhere")
 
 
+def refuse_elsewhere(request: HTTPConnection) -> None:
+    """Return if a download was asked for by a page of ours, or by a person himself.
+
+    It is only read, but takes minutes of work and is signed: no page elsewhere may have it made.
+
+    Raises:
+        CheckFailed: `form`: a page elsewhere asked.
+    """
+    if request.headers.get("sec-fetch-site", "none") not in {"same-origin", "none"}:
+        raise CheckFailed("form", "a page elsewhere asked for it; ask from the page here")
+
+
 def refuse_stale(sent: str, expected: str) -> None:
     """Return if a form or request holds the secret of the sign-in.
 

@@ -2,23 +2,25 @@
 
 One poller asks the registry for everything that anybody listens to, once a second at most, however
 many listen; where nobody does, it is not there. A stream ends when its reader goes, when the server is
-told to stop, when the store is away, and after two minutes in any case: who comes again is asked anew
-who he is.
+told to stop, when the store is away, within two beats of its reader's sign-in ending or his role
+changing, and after two minutes in any case: who comes again is asked anew who he is.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from dashboard.links import Links, find_links
+from dashboard.office import Office, Secret, TheOffice
 from dashboard.pages.shown import environment
 from dashboard.refusals import refusal
-from dashboard.visitors import PageRegistry, PageSequence, Viewing, Visitor
+from dashboard.visitors import PageSequence, Viewing, Visitor, still_there
 from lori_core.errors import LoriError, Unavailable
 from registry.clock import now
 from registry.queue_records import QueueView, SequenceQueue
@@ -29,7 +31,8 @@ POLL_SECONDS = 1.0
 """Between two looks at the registry."""
 
 BEAT_SECONDS = 15.0
-"""A stream that has nothing to tell says so, that nobody on its way takes it for dead."""
+"""A stream that has nothing to tell says so, that nobody on its way takes it for dead; and as often it
+is asked whether its reader is still let in."""
 
 LIFE_SECONDS = 120.0
 
@@ -189,13 +192,16 @@ class _Teller:
 class EventStream(Response):
     """The answer that goes on: an event whenever a part of the page is another than before."""
 
-    def __init__(self, live: Live, about: str, teller: _Teller) -> None:
+    def __init__(
+        self, live: Live, about: str, teller: _Teller, *, still_there: Callable[[], bool]
+    ) -> None:
         super().__init__(
             media_type="text/event-stream",
             headers={"cache-control": "no-store", "x-accel-buffering": "no"},
         )
         del self.headers["content-length"]
         self._live, self._about, self._teller = live, about, teller
+        self._still_there = still_there
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Stream until somebody ends it."""
@@ -230,11 +236,17 @@ class EventStream(Response):
 
     async def _events(self, listener: Listener) -> AsyncIterator[str]:
         told = dict[str, str]()
+        clock = asyncio.get_running_loop().time
+        asked = clock()
         yield f"retry: {RETRY_MILLISECONDS}\n\n"
         while True:
             seen = await listener.wait(BEAT_SECONDS)
             if listener.over.is_set():
                 return
+            if seen is None or clock() >= asked + BEAT_SECONDS:
+                if not await asyncio.to_thread(self._still_there):
+                    return
+                asked = clock()
             if seen is None:
                 yield ": nothing new\n\n"
                 continue
@@ -261,19 +273,28 @@ async def _gone(receive: Receive) -> None:
 
 @router.get("/sequences/{sequence}/live")
 def of_sequence(
-    request: Request, visitor: Viewing, registry: PageRegistry, sequence: PageSequence
+    request: Request, visitor: Viewing, office: TheOffice, secret: Secret, sequence: PageSequence
 ) -> Response:
     """The events `queue` and `stage` of a sequence."""
-    return _stream(request, visitor, registry, sequence)
+    return _stream(request, visitor, office, secret, sequence)
 
 
 @router.get("/queue/live")
-def of_everything(request: Request, visitor: Viewing, registry: PageRegistry) -> Response:
+def of_everything(
+    request: Request, visitor: Viewing, office: TheOffice, secret: Secret
+) -> Response:
     """The event `queue` of all sequences: the first page of the queue."""
-    return _stream(request, visitor, registry, EVERYTHING)
+    return _stream(request, visitor, office, secret, EVERYTHING)
 
 
-def _stream(request: Request, visitor: Visitor, registry: Registry, about: str) -> Response:
+def _stream(
+    request: Request, visitor: Visitor, office: Office, secret: str | None, about: str
+) -> Response:
     live = request.app.state.live
     assert isinstance(live, Live)
-    return EventStream(live, about, _Teller(visitor, find_links(registry.settings)))
+    return EventStream(
+        live,
+        about,
+        _Teller(visitor, find_links(office.registry.settings)),
+        still_there=partial(still_there, request, office, secret, visitor),
+    )

@@ -161,16 +161,16 @@ def _decisions(counted: Totals) -> Iterator[Metric]:
 
 
 def _webhooks(counted: Totals) -> Iterator[Metric]:
-    waits = GaugeMetricFamily(
-        "lori_webhook_undelivered", "Messages a webhook has not taken yet.", labels=["webhook"]
+    # All of them together: which webhooks there are is an admin's to read.
+    yield GaugeMetricFamily(
+        "lori_webhook_undelivered",
+        "Messages that webhooks have not taken yet.",
+        value=sum(each.undelivered for each in counted.backlog),
     )
+    ages = [each.oldest_seconds for each in counted.backlog if each.oldest_seconds is not None]
     oldest = GaugeMetricFamily(
-        "lori_webhook_oldest_seconds",
-        "Since what the oldest of them tells of came about.",
-        labels=["webhook"],
+        "lori_webhook_oldest_seconds", "Since what the oldest of them tells of came about."
     )
-    for each in counted.backlog:
-        waits.add_metric([each.webhook], each.undelivered)
-        if each.oldest_seconds is not None:
-            oldest.add_metric([each.webhook], each.oldest_seconds)
-    yield from (waits, oldest)
+    if ages:
+        oldest.add_metric([], max(ages))
+    yield oldest

@@ -48,14 +48,13 @@ class Proxy:
     def is_https(self, request: HTTPConnection) -> bool:
         """Whether the person's own connection is encrypted."""
         if self.trusts(request):
-            said = request.headers.get("x-forwarded-proto", "")
-            return said.rpartition(",")[2].strip().lower() == "https"
+            return _last(request, "x-forwarded-proto").lower() == "https"
         return request.url.scheme == "https"
 
     def address(self, request: HTTPConnection) -> str:
         """Where a person comes from, as far as we believe it."""
         if self.trusts(request):
-            said = _address(request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip())
+            said = _address(_without_port(_last(request, "x-forwarded-for")))
             if said is not None:
                 return str(said)
         return request.client.host if request.client else ""
@@ -83,7 +82,10 @@ class Proxy:
     def _role(self, request: HTTPConnection) -> Role | None:
         if self.groups_header is None:
             return None
-        said = ",".join(request.headers.getlist(self.groups_header)).split(",", _GROUPS_READ)
+        lines = request.headers.getlist(self.groups_header)
+        if len(lines) > 1:
+            raise BadInput(f"{self.groups_header} ({len(lines)} times)", "the header once")
+        said = "".join(lines).split(",", _GROUPS_READ)
         held = {self.roles[group] for each in said if (group := each.strip()) in self.roles}
         return max(held, key=ROLES.index, default=None)
 
@@ -134,11 +136,14 @@ def proxy_of(
 
 def _network(text: str) -> Network:
     try:
-        return ipaddress.ip_network(text)
+        found = ipaddress.ip_network(text)
     except ValueError as error:
         raise BadInput(
             f"--trusted-proxy {text!r}", "an address or a network, like 10.1.2.0/24"
         ) from error
+    if found.prefixlen == 0:
+        raise BadInput(f"--trusted-proxy {text!r}", "a network that is not everybody")
+    return found
 
 
 def _mapped(text: str) -> tuple[str, Role]:
@@ -147,6 +152,18 @@ def _mapped(text: str) -> tuple[str, Role]:
     if not (group and equals) or "," in group or found is None:
         raise BadInput(f"--group {text!r}", f"GROUP=ROLE, a role of {', '.join(ROLES)}")
     return group, found
+
+
+def _last(request: HTTPConnection, header: str) -> str:
+    """The value that the nearest proxy wrote, over all lines of a header: it adds at the end."""
+    return ",".join(request.headers.getlist(header)).rpartition(",")[2].strip()
+
+
+def _without_port(text: str) -> str:
+    """An address as some proxies write it: `10.0.0.9:51000`, `[fd00::9]:51000`."""
+    if text.startswith("["):
+        return text[1:].partition("]")[0]
+    return text.partition(":")[0] if text.count(":") == 1 else text
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

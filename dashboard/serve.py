@@ -66,7 +66,8 @@ def serve(
 
     Raises:
         BadInput: the port is taken or none.
-        CheckFailed: another address than loopback, and nobody has an account.
+        CheckFailed: another address than loopback, or a name that is none of this machine's alone
+            with nothing trusted in front, and nobody has an account.
     """
     local = is_loopback(host)
     guarded = proxy.knows_people or accounts_exist(registry)
@@ -76,6 +77,13 @@ def serve(
             f"to listen on {host} takes accounts; make an admin first (`lori accounts`)",
         )
     bearer = (token or new_secret()) if local and not guarded else None
+    elsewhere = [each for each in hosts if not is_loopback(each)]
+    if elsewhere and not guarded and not proxy.networks:
+        raise CheckFailed(
+            "accounts",
+            f"to answer to {elsewhere[0]} takes accounts, for who speaks to it is not on this machine;"
+            " make an admin first (`lori accounts`)",
+        )
     find_links(registry.settings)  # what is misspelt there is said now, not on a page
     listening = _listen(host, port)
     app = make_app(registry, hosts={*LOOPBACK, _named(host), *hosts}, token=bearer, proxy=proxy)

@@ -18,8 +18,8 @@ from fastapi import BackgroundTasks, Depends, FastAPI, Request
 from starlette.responses import RedirectResponse
 
 from dashboard.forms import Field, refuse_foreign, refuse_stale
-from dashboard.office import ANYONE, Caller, Secret, TheOffice, Way
-from lori_core.errors import CheckFailed, Unavailable
+from dashboard.office import ANYONE, Caller, Office, Secret, TheOffice, Way
+from lori_core.errors import CheckFailed, LoriError, Unavailable
 from lori_core.names import check_name
 from registry import sign_ins
 from registry.decisions import Actor
@@ -186,6 +186,18 @@ PageDesk = Annotated[Desk, Depends(_page_desk)]
 PostingDesk = Annotated[Desk, Depends(_posting_desk)]
 PageQueue = Annotated[Queue, Depends(_page_queue)]
 PostingQueue = Annotated[Queue, Depends(_posting_queue)]
+
+
+def still_there(request: Request, office: Office, secret: str | None, visitor: Visitor) -> bool:
+    """Whether a request that goes on would still be let in as the same person, in the same role."""
+    try:
+        knows_people = office.knows_people()
+        caller = office.caller(request, secret, knows_people=knows_people)
+    except LoriError:  # his token, or the proxy's word for him, is not taken any more; or no store
+        return False
+    sign_in = None if caller.sign_in is None else caller.sign_in.id
+    same = (caller.actor, caller.way, sign_in) == (visitor.actor, visitor.way, visitor.sign_in)
+    return same and not (knows_people and caller.way == "nobody")
 
 
 def visitor_of(request: Request) -> Visitor:

@@ -30,7 +30,7 @@ from flows.submitted_file import (
 from flows.succession import refuse_retired_tasks
 from lori_core.config import TaskConfig
 from lori_core.digests import sha256_json
-from lori_core.errors import BadInput, CheckFailed, NoRoom, Unavailable
+from lori_core.errors import BadInput, CheckFailed, NoRoom, Unavailable, without_rows
 from lori_core.metrics import metric_named
 from lori_core.sequence_file import require_files
 from registry.accounts import accounts_exist, role_of
@@ -113,14 +113,15 @@ def prepare(registry: Registry, home: Path, submission: Submission) -> Submissio
     except Unavailable as away:
         return _waiting(arrivals, submission, str(away))
     except (BadInput, CheckFailed) as refusal:
-        reason = str(refusal)
+        reason = without_rows(refusal)  # any viewer reads it
     except StageCrashed as crash:
         if crash.told_to_leave:
             return _waiting(arrivals, submission, "this worker was told to leave")
-        reason = f"the base could not be looked at: {crash.last_line}"
+        _log.warning("submission %s: %s", submission.id, one_line(crash.last_line))
+        reason = f"the base could not be looked at: {crash.kind}; the worker's log says more"
     except Exception as bug:
         # Told and settled, so that nobody stumbles over it again; the trace goes on to the log.
-        fault = f"a fault of ours, {type(bug).__name__}: {bug}; the worker's log says where"
+        fault = f"a fault of ours, {type(bug).__name__}; the worker's log says where"
         _refused(arrivals, submission, fault)
         raise
     return _refused(arrivals, submission, reason)

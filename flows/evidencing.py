@@ -8,6 +8,7 @@ from typing import Any
 from flows.adopting import audited_measured
 from flows.checks import audited
 from flows.recorded import ADOPTED, Recorded
+from lori_core.audit import Finding
 from lori_core.digests import sha256_file, write_atomic, write_json
 from lori_core.errors import CheckFailed
 from registry.desks import acting
@@ -70,9 +71,14 @@ def audits_of(found: Recorded, number: int) -> Mapping[str, dict[str, Any]]:
         counted = {role: len(getattr(rows, role)) for role in record.data}
         audits[task.name] = {
             "rows": counted,
-            "findings": [asdict(finding) for finding in audit.findings],
+            "findings": [_without_rows(finding) for finding in audit.findings],
         }
     return audits
+
+
+def _without_rows(finding: Finding) -> dict[str, Any]:
+    """A finding without the ids of rows: a bundle goes to who may not see them."""
+    return {name: said for name, said in asdict(finding).items() if name != "examples"}
 
 
 def check_evidence(folder: Path, key: Path | None, home: Path, *, any_key: bool = False) -> str:

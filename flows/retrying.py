@@ -16,7 +16,7 @@ from prefect.exceptions import PrefectHTTPStatusError
 
 from flows.prefect_api import unwell
 from flows.stage_protocol import StageCrashed
-from lori_core.errors import CheckFailed, LoriError, Unavailable
+from lori_core.errors import BadInput, CheckFailed, LoriError, Unavailable, without_rows
 from registry.accounts import TokenRefused
 from registry.turns import MOST_ATTEMPTS
 
@@ -127,6 +127,8 @@ def _said_by_child(error: BaseException) -> bool:
 def _line(error: BaseException) -> str:
     if isinstance(error, StageCrashed):
         return f"{error.stage}: {error.last_line} (log: {error.log})"
+    if isinstance(error, BadInput | CheckFailed):
+        return " ".join(without_rows(error).split())  # any viewer reads it
     if isinstance(error, LoriError):
         return " ".join(str(error).split())
     return " ".join(f"{type(error).__name__}: {error}".split())[:500]

@@ -11,13 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lori_core.errors import BadInput, CheckFailed, LoriError
+from lori_core.errors import BadInput, CheckFailed, LoriError, RowRefused
 
 SPEC = "spec.json"
 RESULT = "result.json"
 
 _LEFT = ("ended by signal 15", "with exit code 143")
 """How an account ends after SIGTERM, whether the child handled it or not."""
+
+ENDED = "the training process "
+"""How an account begins that is no traceback."""
+
+_KINDS = {"row": RowRefused, "bad input": BadInput, "check failed": CheckFailed}
 
 TRAINING = ("calibrate", "train")
 """The stages that several processes may share."""
@@ -57,6 +62,14 @@ class StageCrashed(LoriError):
         return lines[-1].strip() if lines else "no account"
 
     @property
+    def kind(self) -> str:
+        """What ended it, without what an exception says: that may hold words of rows."""
+        if self.last_line.startswith(ENDED):
+            return self.last_line
+        name = self.last_line.partition(":")[0]
+        return name if name.replace(".", "").isidentifier() else "an error of its own"
+
+    @property
     def told_to_leave(self) -> bool:
         """Whether it was SIGTERM that ended the child: of what it looked at, that says nothing."""
         return self.account.endswith(_LEFT)
@@ -69,6 +82,8 @@ def line(message: Mapping[str, object]) -> bytes:
 
 def refusal(error: BadInput | CheckFailed) -> dict[str, object]:
     """An error as plain data."""
+    if isinstance(error, RowRefused):
+        return {"event": "refused", "kind": "row", "parts": list(error.args)}
     if isinstance(error, BadInput):
         parts = [error.what, error.expected, error.remedy]
         return {"event": "refused", "kind": "bad input", "parts": parts}
@@ -77,8 +92,7 @@ def refusal(error: BadInput | CheckFailed) -> dict[str, object]:
 
 def raise_refusal(message: Mapping[str, Any]) -> None:
     """The same error again, on the other side."""
-    kind = BadInput if message["kind"] == "bad input" else CheckFailed
-    raise kind(*message["parts"])
+    raise _KINDS[message["kind"]](*message["parts"])
 
 
 def read_result(folder: Path) -> dict[str, Any]:

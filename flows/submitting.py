@@ -7,7 +7,7 @@ from pathlib import Path
 from flows.arriving import Prepared, Sent, examine, keep
 from flows.room import HomeOfARun
 from flows.submitted_file import content_of, file_document, sequence_named
-from lori_core.errors import BadInput
+from lori_core.errors import BadInput, without_rows
 from registry.arrival_records import Arrival, Outcome, Submission
 from registry.arrivals import Arrivals
 from registry.desks import Opened, acting, open_desk, opened, refuse_unless_allowed
@@ -90,7 +90,7 @@ def _settle(registry: Registry, submission: Submission, prepared: Prepared) -> S
     try:
         return Arrivals(registry).accept(submission.id, prepared.tasks, prepared.learned)
     except BadInput as refusal:
-        Arrivals(registry).refuse(submission.id, one_line(str(refusal)))
+        Arrivals(registry).refuse(submission.id, one_line(without_rows(refusal)))
         raise
 
 

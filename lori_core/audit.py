@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lori_core.config import TaskConfig
-from lori_core.errors import BadInput
+from lori_core.errors import RowRefused
 from lori_core.prompts import Example
 from lori_core.task_rows import TaskRows
 
@@ -57,13 +57,15 @@ class Audit:
         """Raise for the first error.
 
         Raises:
-            BadInput: there is one; names the task, the count and the first rows.
+            RowRefused: there is one; names the task, the count and the first rows.
         """
         for finding in self.errors:
-            raise BadInput(
-                f"task {self.task}: {finding.what} (first: {', '.join(finding.examples)})",
+            found = f"task {self.task}: {finding.what}"
+            raise RowRefused(
+                f"{found} (first: {', '.join(finding.examples)})",
                 finding.expected,
                 finding.remedy,
+                f"{found}: expected {finding.expected}. {finding.remedy}",
             )
 
 

@@ -8,6 +8,7 @@ LoriError
 │   ├── Unavailable     a store that cannot be reached, read or written as things are
 │   ├── CapacityError   more entries asked for than are free
 │   ├── NoRoom          the tasks of a sequence file need more entries than there are
+│   ├── RowRefused      a row that cannot be used; holds a line without its words too
 │   ├── UnknownLayers   `target_modules` that match nothing
 │   └── SequenceChanged a learned part of a sequence is no longer what it was
 │       └── RowsChanged it is a task's rows
@@ -56,6 +57,21 @@ class NotFound(BadInput):
 
 class Unavailable(BadInput):
     """A place or server that cannot be reached, read or written as things are."""
+
+
+class RowRefused(BadInput):
+    """A row that cannot be used. Its line quotes the row, for who holds the file."""
+
+    def __init__(self, what: str, expected: str, remedy: str, outside: str) -> None:
+        """`outside`: the line for everybody else: place and kind, no word of a row."""
+        super().__init__(what, expected, remedy)
+        self.args = (what, expected, remedy, outside)
+        self.outside = outside
+
+    def within(self, place: str) -> "RowRefused":
+        """The same, with a place before it."""
+        outside = f"{place}: {self.outside}"
+        return RowRefused(f"{place}: {self.what}", self.expected, self.remedy, outside)
 
 
 class UnknownKey(BadInput):
@@ -244,3 +260,8 @@ class MaskMismatch(LoriError, ValueError):
     def __str__(self) -> str:
         """Name the layer and both shapes."""
         return f"layer {self.layer!r}: mask is {self.mask} but B is {self.weight}"
+
+
+def without_rows(error: BadInput | CheckFailed) -> str:
+    """The line of an error that anybody may read: no word of a row."""
+    return error.outside if isinstance(error, RowRefused) else str(error)

@@ -19,7 +19,7 @@ from typing import Literal
 
 from lori_core.candidates import candidates
 from lori_core.digests import sha256_file
-from lori_core.errors import BadInput
+from lori_core.errors import BadInput, RowRefused
 from lori_core.numbers import final_number
 from lori_core.prompts import Example
 from lori_core.refusals import VERSION as REFUSALS_VERSION
@@ -102,9 +102,12 @@ def program(example: Example, output: str) -> tuple[str, list[str]]:
     """
     tests = example.meta.get("tests")
     if not isinstance(tests, list) or not tests or not all(isinstance(test, str) for test in tests):
-        raise BadInput(
+        expected = "a list of Python statements in every row that `pass_at_k` scores"
+        raise RowRefused(
             f"row {example.id!r}: `tests` is {tests!r}",
-            "a list of Python statements in every row that `pass_at_k` scores",
+            expected,
+            "",
+            f"`tests`: expected {expected}",
         )
     setup = example.meta.get("setup")
     statements = [setup] if isinstance(setup, str) and setup.strip() else []
@@ -215,9 +218,12 @@ def _exact_match(example: Example, output: str) -> float:
 def _wanted_number(example: Example) -> Decimal:
     wanted = final_number(example.completion)
     if wanted is None:
-        raise BadInput(
+        expected = "a number in every row that `exact_number` scores"
+        raise RowRefused(
             f"row {example.id!r}: target {example.completion[-40:]!r} has no number",
-            "one in every row that `exact_number` scores",
+            expected,
+            "",
+            f"target: expected {expected}",
         )
     return wanted
 

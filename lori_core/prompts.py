@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from lori_core.errors import BadInput, shown
+from lori_core.errors import BadInput, RowRefused, shown
 
 Chat = Callable[[Sequence[Mapping[str, str]]], str]
 """Renders messages as a prompt that ends where the assistant begins (a tokenizer's chat template)."""
@@ -105,10 +105,27 @@ def render(
         where: file and line, for messages.
 
     Raises:
-        BadInput: a field that is missing or of the wrong kind, or a label outside its choices;
+        RowRefused: a field that is missing or of the wrong kind, or a label outside its choices;
             names row and field.
     """
     at = f"{where}: row {row.get('id')!r}" if where else f"row {row.get('id')!r}"
+    try:
+        return _rendered(row, prompt, completion, chat, at, target_needed=target_needed)
+    except BadInput as error:
+        outside = f"{where or 'a row'}: expected {error.expected}"
+        raise RowRefused(error.what, error.expected, error.remedy, outside) from None
+
+
+def _rendered(
+    row: Mapping[str, object],
+    prompt: str | None,
+    completion: str | None,
+    chat: Chat | None,
+    at: str,
+    *,
+    target_needed: bool,
+) -> Example:
+    """`expected` of what is raised here is ours: it holds no word of a row."""
     if prompt is not None:
         prefix, text, suffix = _fill(prompt, row, at)
         target = _filled_target(completion, row, at, target_needed)
@@ -233,7 +250,9 @@ def _value(row: Mapping[str, object], name: str, at: str) -> str:
     if isinstance(value, str | int | float):
         return str(value)
     if value is None:
-        raise BadInput(f"{at}: field `{name}` is missing", "it in every row", _fields_there(row))
+        raise BadInput(
+            f"{at}: field `{name}` is missing", f"`{name}` in every row", _fields_there(row)
+        )
     raise BadInput(f"{at}: field `{name}` is a {type(value).__name__}", "text or a number")
 
 
@@ -243,9 +262,10 @@ def _target(row: Mapping[str, object], names: tuple[str, ...], at: str, target_n
             return _text(row, name, at)
     if not target_needed:
         return ""
+    either = " or ".join(f"`{name}`" for name in names)
     raise BadInput(
-        f"{at}: field {' or '.join(f'`{name}`' for name in names)} is missing",
-        "it in every row",
+        f"{at}: field {either} is missing",
+        f"{either} in every row",
         _fields_there(row),
     )
 
@@ -287,8 +307,9 @@ def _label(
     if isinstance(given, bool) or not isinstance(given, int) or not 0 <= given < len(choices):
         raise BadInput(
             f"{at}: label {shown(given)} is outside the set",
-            f"an index from 0 to {len(choices) - 1} of {', '.join(choices)}",
-            "Correct the row's `label` (counted from 0) or its `choices`.",
+            f"an index from 0 to {len(choices) - 1}",
+            f"The choices are {', '.join(choices)}. Correct the row's `label` (counted from 0) or its"
+            " `choices`.",
         )
     if target in choices and choices[given] != target:
         raise BadInput(

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from lori_core.config import DataSource
 from lori_core.digests import write_atomic
-from lori_core.errors import BadInput
+from lori_core.errors import BadInput, RowRefused
 
 Row = dict[str, object]
 
@@ -118,16 +118,22 @@ def _with_ids(rows: list[Row], where: str, unit: str) -> list[Row]:
         elif isinstance(given, str | int) and not isinstance(given, bool) and str(given):
             name = str(given)
         else:
-            raise BadInput(f"{where} {unit} {number}: id {given!r}", "text or a whole number")
+            raise _refused(f"{where} {unit} {number}", f"id {given!r}", "text or a whole number")
         if name in seen:
-            raise BadInput(
-                f"{where} {unit} {number}: id {name!r} was given on {unit} {seen[name]}",
+            raise _refused(
+                f"{where} {unit} {number}",
+                f"id {name!r} was given on {unit} {seen[name]}",
                 "an id of its own for every row",
                 "Rename them, or leave `id` out of every row.",
             )
         seen[name] = number
         result.append({"id": name, **{key: value for key, value in row.items() if key != "id"}})
     return result
+
+
+def _refused(place: str, what: str, expected: str, remedy: str = "") -> RowRefused:
+    """A row that is refused, by words of its own for who holds the file."""
+    return RowRefused(f"{place}: {what}", expected, remedy, f"{place}: expected {expected}")
 
 
 # JSON lines
@@ -175,7 +181,7 @@ def _json_row(data: bytes, where: str, *, whole: bool) -> Row:
     except RecursionError:
         raise BadInput(f"{where}: nested too deeply", "one JSON object") from None
     except ValueError as error:
-        raise BadInput(f"{where}: {error}", "one JSON object", "Correct the line.") from None
+        raise _refused(where, str(error), "one JSON object", "Correct the line.") from None
     if not isinstance(row, dict):
         raise BadInput(f"{where} holds {_kind(row)}", "one JSON object", "Put it in {...}.")
     return row
@@ -227,8 +233,8 @@ def _csv(path: Path) -> Iterator[Row]:
     try:
         header = next(lines, [])
         if len(set(header)) < len(header) or not all(header):
-            raise BadInput(
-                f"{path} line 1: columns {', '.join(header)}", "a header of different names"
+            raise _refused(
+                f"{path} line 1", f"columns {', '.join(header)}", "a header of different names"
             )
         for fields in lines:
             if not fields:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lori_core.config import DataSource, TaskConfig
-from lori_core.errors import BadInput
+from lori_core.errors import BadInput, RowRefused
 from lori_core.prompts import Chat, Example, render
 from lori_core.rows import Row, read_rows, row_places, rows_digest, snapshot_rows
 from lori_core.validation import task_sources
@@ -95,19 +95,22 @@ def labels(examples: Sequence[Example]) -> tuple[str, ...]:
     found = offered or tuple(sorted({example.completion for example in examples}))
     for example in examples:
         if offered and example.choices and example.choices != offered:
-            raise BadInput(
+            raise RowRefused(
                 f"row {example.id!r}: choices {', '.join(example.choices)}",
                 f"those of the rows before it, {', '.join(offered)}",
                 "An encoder has one label set for a task.",
+                "train: expected one label set for a task, and `choices` differ",
             )
     if len(set(found)) < len(found):
-        raise BadInput(
-            f"label set {', '.join(found)}", "each label once", "Correct the rows' `choices`."
-        )
+        raise RowRefused(
+            f"label set {', '.join(found)}", "each label once", "Correct the rows' `choices`.",
+            "train: expected each label once in `choices`",
+        )  # fmt: skip
     if len(found) < 2:
-        raise BadInput(
-            f"label set {', '.join(found) or 'of no rows'}", "two or more labels", "Add rows."
-        )
+        raise RowRefused(
+            f"label set {', '.join(found) or 'of no rows'}", "two or more labels", "Add rows.",
+            "train: expected two or more labels",
+        )  # fmt: skip
     return found
 
 
@@ -121,10 +124,11 @@ def label_index(example: Example, known: Sequence[str]) -> int:
     if example.choices is not None and example.label is not None:
         named = example.choices[example.label]
     if named not in known:
-        raise BadInput(
+        raise RowRefused(
             f"row {example.id!r}: label {named!r} is outside the set",
             f"one of {', '.join(known)}",
             "Correct the row.",
+            "a row: expected a label of the set",
         )
     return list(known).index(named)
 
@@ -169,6 +173,8 @@ def _render_all(
 def _read(task: TaskConfig, source: DataSource) -> list[Row]:
     try:
         return read_rows(source)
+    except RowRefused as error:
+        raise error.within(f"task {task.name}") from None
     except BadInput as error:
         raise BadInput(f"task {task.name}: {error.what}", error.expected, error.remedy) from None
 

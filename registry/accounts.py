@@ -27,9 +27,11 @@ from registry.access_models import SignInRow
 from registry.clock import now
 from registry.decision_models import AccountRow, TokenRow
 from registry.decisions import Account, Actor, Role
+from registry.people import OWNER
 from registry.plain import LARGEST, aware_time, plain_text
 from registry.roles import ROLES, allow
 from registry.store import Registry
+from registry.vouching import givers_of, vouchers
 
 TOKEN_VARIABLE = "LORI_TOKEN"
 PREFIX = "lori_"
@@ -87,7 +89,7 @@ def owner() -> Actor:
         name = pwd.getpwuid(os.getuid()).pw_name  # not getpass: that believes the environment
     except KeyError:  # a container's user without a name
         name = str(os.getuid())
-    return Actor(name=f"os:{name}", role="admin", account=False)
+    return Actor(name=f"{OWNER}{name}", role="admin", account=False)
 
 
 def actor_of(registry: Registry, secret: str) -> Actor:
@@ -108,13 +110,14 @@ def actor_of(registry: Registry, secret: str) -> Actor:
             raise TokenRefused("expired")
         if found.account.disabled:
             raise TokenRefused("its account is disabled")
-        makers = dict.fromkeys((found.account.made_by, found.made_by))
-        return Actor(
-            name=found.account.name,
-            role=cast(Role, found.account.role),
-            account=True,
-            vouched_by=tuple(maker for maker in makers if maker is not None),
-        )
+        return acting(session, found.account, found.made_by)
+
+
+def acting(session: Session, account: AccountRow, given_by: str | None) -> Actor:
+    """An account, in the hands of whoever holds what `given_by` gave: a token, or its password."""
+    name: str = account.name
+    by = vouchers(givers_of(session), name, (account.made_by, given_by))
+    return Actor(name=name, role=cast(Role, account.role), account=True, vouched_by=by)
 
 
 def admin_exists(registry: Registry) -> bool:
@@ -215,23 +218,45 @@ class Accounts:
             row.disabled = False
             return _account(row)
 
-    def set_password(self, name: str, password: str) -> Account:
+    def set_password(self, name: str, password: str, current: str | None = None) -> Account:
         """Give an account a password to sign in at the pages with: an admin to any, everybody to his own.
 
-        Who is signed in by the old one is no more. Who set it knows it, and so is no second person to
-        this account.
+        The first one is an admin's to set: a token that ends, or that another holds too, must not
+        become a way in that lasts. Who is signed in by the old one is no more. Who set it knows it,
+        and so is no second person to this account; who changes his own by what another gave him could
+        be that other, who stays written then.
+
+        Args:
+            name: whose.
+            password: the new one.
+            current: the one until now, where it is one's own.
 
         Raises:
             BadInput: it is too short or too long.
+            CheckFailed: the current one is not right.
         """
-        if not (self.actor.account and self.actor.name == name):
+        passwords.check_password(password)
+        own = self.actor.account and self.actor.name == name
+        with self._database.reading() as session:
+            before = _known(session, name).password_hash if own else None
+        if before is None:
             allow(self.actor, "accounts")
+        elif current is None or not passwords.matches(before, current):
+            raise CheckFailed("password", "to change your own takes the current one")
         kept = passwords.hashed(password)
         with self._database.writing() as session:
             row = _known(session, name)
-            row.password_hash, row.password_by = kept, self.actor.name
+            if own and row.password_hash != before:
+                raise CheckFailed("password", "it was changed just now")
+            row.password_by = self._knows(session, row) if own else self.actor.name
+            row.password_hash = kept
             _sign_out(session, row)
             return _account(row)
+
+    def _knows(self, session: Session, row: AccountRow) -> str:
+        """Who may know the password that an account sets itself: it, or who gave it what it acts by."""
+        made = vouchers(givers_of(session), row.name, (row.made_by,))
+        return next((each for each in self.actor.vouched_by if each not in made), row.name)
 
     def tokens(self, name: str) -> tuple[Token, ...]:
         """Every token of an account, oldest first."""
@@ -322,6 +347,7 @@ def _account(row: AccountRow) -> Account:
         created=row.created,
         disabled=row.disabled,
         made_by=row.made_by,
+        password_by=row.password_by,
     )
 
 

@@ -21,6 +21,7 @@ from lori_core.errors import BadInput, CheckFailed, NotFound
 from lori_core.prompts import Example
 from registry import lineage
 from registry.comparing import Found, cells_at, difference
+from registry.covering import covered_by
 from registry.models import Task
 from registry.records import TaskRecord
 from registry.snapshots import rows_asked
@@ -49,7 +50,7 @@ class AnswerCounts:
     lost: int
     """Of those, how many score less."""
     proved: bool = False
-    """Nothing was compared: the same adapter answers alike."""
+    """Nothing was compared: the same adapter answers alike, by a certificate."""
 
     def of(self, kind: Kind) -> int:
         """Rows of a kind."""
@@ -138,7 +139,12 @@ class _NotKept(Exception):
 
 
 def answer_counts(
-    home: Path, before: Found | None, after: Found | None, names: tuple[str, str]
+    home: Path,
+    before: Found | None,
+    after: Found | None,
+    names: tuple[str, str],
+    *,
+    covered: bool,
 ) -> AnswerCounts | str:
     """How many answers changed from one cell to another; a sentence where that cannot be told.
 
@@ -147,8 +153,11 @@ def answer_counts(
         before: the earlier cell; None where it was not measured.
         after: the later one.
         names: what to call the two.
+        covered: whether the later one's certificate covers the task under this read; the same bits
+            without that are compared like any others.
     """
-    found = difference(home, after.cell.task if after else "", before, after, names)
+    task = after.cell.task if after else ""
+    found = difference(home, task, before, after, names, covered=covered)
     if before is None or after is None or found.how == "none":
         return found.why
     if found.how == "proved":
@@ -203,9 +212,10 @@ def changed_answers(
         cells = [
             cells_at(session, owner.id, each, mode, [task]).get(task) for each in (earlier, version)
         ]
+        covered = record.position <= earlier and covered_by(session, owner.id, version, mode)
     names = _named(sequence, earlier), _named(sequence, version)
     home = registry.settings.home
-    counts = answer_counts(home, cells[0], cells[1], names)
+    counts = answer_counts(home, cells[0], cells[1], names, covered=covered)
     total = 0 if isinstance(counts, str) else counts.of(kind)
     view = ChangedAnswers(
         sequence=sequence,

@@ -1,7 +1,8 @@
 """Two versions on the same tasks: what the second gains or loses, each figure with how sure it is.
 
 Tasks are the same where their test sets are, by digest. Of each the difference is *proved* zero (the same
-adapter bits on the same base), *paired* (row by row, where the predictions of both were kept) or
+adapter bits on the same base, under a certificate that covers the read), of the *same bits* (no certificate
+covers them), *paired* (row by row, where the predictions of both were kept) or
 *unpaired* (two intervals, as if of different rows); what is none of these is said, with the reason.
 The statistics are those of `lori_core.intervals`, the pairing is the gate's.
 """
@@ -17,19 +18,21 @@ from sqlalchemy.orm import Session
 
 from lori_core.config import Read
 from lori_core.errors import NotFound
-from lori_core.intervals import Interval, mean_of_parts, paired_change
+from lori_core.intervals import Interval, mean_of_parts
 from registry import decided, lineage
+from registry.covering import covered_by
 from registry.decisions import BARE_BASE
 from registry.evidence import base_name
 from registry.gating.cells import COLUMNS, Measured
 from registry.gating.evidence import Fault, paired_rows, read_scores
-from registry.gating.statistics import Rows
+from registry.gating.statistics import Rows, nothing_seen, two_sided
 from registry.models import Evaluation, Task
 from registry.models import Sequence as SequenceRow
 from registry.named import Named, parse_name
+from registry.score_changes import why_not
 from registry.store import Registry
 
-How = Literal["proved", "paired", "unpaired", "none"]
+How = Literal["proved", "same_bits", "paired", "unpaired", "none"]
 CONFIDENCE = 0.95
 
 
@@ -161,13 +164,16 @@ def compare(registry: Registry, a: str, b: str, read: Read | None = None) -> Com
         second, theirs = _side(session, parse_name(b), read)
         cells = _cells(session, mine.id, first), _cells(session, theirs.id, second)
         tasks = _tests(session, mine.id), _tests(session, theirs.id)
+        covered = _covered(session, (first, second), mine)
     pairs = _matched(*tasks)
     differences, alone = [], []
     for task, other in pairs:
         here, there = cells[0].get(task), cells[1].get(other)
         if here is None and there is None:
             continue  # neither says anything of it
-        found = difference(registry.settings.home, task, here, there, (first.name, second.name))
+        names = first.name, second.name
+        sure = task == other and task in covered
+        found = difference(registry.settings.home, task, here, there, names, covered=sure)
         differences.append(replace(found, other=other))
     matched = {task for task, _ in pairs}, {other for _, other in pairs}
     for side, own, known, found_cells in zip((first, second), tasks, matched, cells, strict=True):
@@ -186,7 +192,13 @@ def compare(registry: Registry, a: str, b: str, read: Read | None = None) -> Com
 
 
 def difference(
-    home: Path, task: str, a: Found | None, b: Found | None, names: tuple[str, str]
+    home: Path,
+    task: str,
+    a: Found | None,
+    b: Found | None,
+    names: tuple[str, str],
+    *,
+    covered: bool = False,
 ) -> Difference:
     """What one task gains from a to b.
 
@@ -196,6 +208,8 @@ def difference(
         a: its cell at the first; None where it was not measured.
         b: its cell at the second.
         names: of the two, for the sentence.
+        covered: whether the later one's certificate covers the task under this read
+            (`registry.covering`), which makes the same bits a proof.
     """
     scores = None if a is None else a.score, None if b is None else b.score
     untold = Difference(
@@ -204,20 +218,24 @@ def difference(
     if a is None or b is None:
         missing = names[0] if a is None else names[1]
         return replace(untold, why=f"not measured at {missing}")
-    if a.cell.test_digest != b.cell.test_digest:
-        return replace(untold, why="measured on different test sets")
-    if (a.cell.metric, a.cell.metric_version) != (b.cell.metric, b.cell.metric_version):
-        return replace(untold, why="scored by different metrics, or versions of one")
+    if (apart := why_not(a.cell, b.cell)) is not None:
+        return replace(untold, why=apart)
     one_base = a.cell.base_digest == b.cell.base_digest
     if one_base and a.cell.effective_digest == b.cell.effective_digest:
-        nothing = Score(value=0.0, low=0.0, high=0.0, n=b.cell.n)
+        seen = Interval(0.0, 0.0, 0.0) if covered else nothing_seen(b.cell.n, CONFIDENCE)
+        nothing = Score(value=0.0, low=seen.low, high=seen.high, n=b.cell.n)
+        bits = "the same adapter bits on the same base, by digest"
         why = (
-            "the same adapter bits on the same base, by digest: it answers alike, the task id given"
+            f"{bits}: it answers alike, the task id given"
+            if covered
+            else f"{bits}; no certificate covers them under this read, so nothing is proved"
         )
         if a.cell.effective_digest is None:
             why = "the bare base both times"
         if a.cell.value != b.cell.value:
             why += "; that the scores differ is how they were measured (rows, or runtime)"
+        if not covered:
+            return replace(untold, how="same_bits", change=nothing, why=why)
         return replace(untold, how="proved", change=nothing, rose=0, fell=0, why=why)
     try:
         found = _paired(_Pair(home, (_identity(a.cell), _identity(b.cell)), a.cell, b.cell))
@@ -285,6 +303,22 @@ def _side(session: Session, named: Named, read: Read | None) -> tuple[Side, Sequ
         tasks=number,
     )
     return side, owner
+
+
+def _covered(session: Session, sides: tuple[Side, Side], owner: SequenceRow) -> frozenset[str]:
+    """The tasks whose answers the later version's certificate covers; none of two sequences or reads."""
+    a, b = sides
+    if (a.sequence, a.read) != (b.sequence, b.read):
+        return frozenset()
+    if not covered_by(session, owner.id, max(a.version, b.version), a.read):
+        return frozenset()
+    return learned_by(session, owner.id, min(a.version, b.version))
+
+
+def learned_by(session: Session, sequence_id: int, version: int) -> frozenset[str]:
+    """The tasks a version has learned."""
+    learned = select(Task.name).where(Task.sequence_id == sequence_id, Task.position <= version)
+    return frozenset(session.scalars(learned))
 
 
 def _cells(session: Session, sequence_id: int, side: Side) -> dict[str, Found]:
@@ -385,10 +419,11 @@ def _paired(pair: _Pair) -> _Change:
         if rows is None:
             raise _NotPaired("they have no rows in common, or ids that repeat")
         parts.append(rows)
-    changes = [paired_change(part.before, part.after, confidence=CONFIDENCE) for part in parts]
-    whole = mean_of_parts([Interval(each.value, each.low, each.high) for each in changes])
+    whole = two_sided(parts, CONFIDENCE)
     return _Change(
-        Score(value=whole.value, low=whole.low, high=whole.high, n=sum(c.n for c in changes)),
-        sum(each.rose for each in changes),
-        sum(each.fell for each in changes),
+        Score(
+            value=whole.value, low=whole.low, high=whole.high, n=sum(len(p.before) for p in parts)
+        ),
+        sum(part.rose for part in parts),
+        sum(part.fell for part in parts),
     )

@@ -164,6 +164,8 @@ class Database:
         reason = " ".join(str(error.orig).split())
         if says_unwritable(reason):
             return unwritable(self.place, reason)
+        if "NUL (0x00)" in reason:  # PostgreSQL's text holds none
+            return BadInput("a text with a NUL in it", "text without it")
         if _DAMAGED.search(reason):
             return Unavailable(
                 f"{self.place} ({reason})",
@@ -230,11 +232,15 @@ def _holds_something(path: Path) -> bool:
 def _engine(url: URL, pool: type[Pool] | None = None) -> Engine:
     if url.get_backend_name() != "sqlite":
         engine = create_engine(
-            url, pool_pre_ping=True, poolclass=pool, connect_args={"connect_timeout": 10}
+            url,
+            pool_pre_ping=True,
+            poolclass=pool,
+            hide_parameters=True,  # a trace in a log is no place for what people wrote
+            connect_args={"connect_timeout": 10},
         )
         event.listen(engine, "begin", _begin_postgresql)
         return engine
-    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+    engine = create_engine(url, hide_parameters=True, connect_args={"timeout": BUSY_SECONDS})
     event.listen(engine, "connect", _connect_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine

@@ -36,8 +36,8 @@ class Actor:
     """True for an account of the registry. False: the OS user on the embedded default, owner with
     every role, who can never be the second person."""
     vouched_by: tuple[str, ...] = ()
-    """Who made his account and the token he acts with: they could be him, and so he is no second
-    person to them."""
+    """Who made his account, and the token or the password he acts by, and who made theirs: they could
+    be him, and so he is no second person to them (`registry.vouching`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,3 +237,5 @@ class Account:
     disabled: bool = False
     made_by: str | None = None
     """Who made it; None where that was not written down yet."""
+    password_by: str | None = None
+    """Who set its password, and so knows it; None where it has none."""

@@ -209,7 +209,7 @@ class AccountBook(Protocol):
     def change_role(self, name: str, role: Role) -> Account:
         """Give an account another role."""
 
-    def set_password(self, name: str, password: str) -> Account:
+    def set_password(self, name: str, password: str, current: str | None = None) -> Account:
         """Give an account a password."""
 
     def disable(self, name: str) -> Account:

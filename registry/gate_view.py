@@ -109,14 +109,7 @@ def report_view(
         )
         .limit(1)
     )
-    stale = []
-    if row.champion != champion:
-        stale.append(
-            f"it was judged while {decided.shown_version(row.champion)} served, and"
-            f" {decided.shown_version(champion)} serves now"
-        )
-    if row.policy.document != policy_document(policy):
-        stale.append("the sequence's policy has changed since")
+    stale = why_stale(row, champion, policy)
     if later is not None:
         stale.append("a newer report is recorded")
     page = min(page, max(1, -(-len(rules) // RULES)))
@@ -127,6 +120,19 @@ def report_view(
         rules=tuple(rules[(page - 1) * RULES : page * RULES]),
         page=page,
     )
+
+
+def why_stale(row: ReportRow, champion: int | None, policy: GatePolicy) -> list[str]:
+    """Why a report may say something else now, by what serves and what is asked now."""
+    stale = []
+    if row.champion != champion:
+        stale.append(
+            f"it was judged while {decided.shown_version(row.champion)} served, and"
+            f" {decided.shown_version(champion)} serves now"
+        )
+    if row.policy.document != policy_document(policy):
+        stale.append("the sequence's policy has changed since")
+    return stale
 
 
 def in_short(row: ReportRow, rules: Sequence[RuleResult]) -> Report:

@@ -1,12 +1,13 @@
 """R under one read mode as a page shows it: a window of cells, the whole as a map, the guards.
 
 Every cell says what it is. `own`: the task just after it was learned (the diagonal). `proved`: the very
-function that was measured then, by digest, under a certificate that covers it. `measured`: a later
+function that was measured then, by digest, under a certificate that covers it. `same_bits`: that function, which no certificate
+covers. `measured`: a later
 version's score. `ahead`: a task before it was learned. `base`: the bare base. `missing`: it should have
 been measured and was not. `unasked`: no evaluation asks for it by default.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,7 +20,7 @@ from registry.models import Evaluation
 from registry.remembered import Remembered
 from registry.score_grid import Floats, ScoreGrid
 
-CellKind = Literal["base", "own", "proved", "measured", "ahead", "missing", "unasked"]
+CellKind = Literal["base", "own", "proved", "same_bits", "measured", "ahead", "missing", "unasked"]
 
 WINDOW = 25
 """Rows and columns of a table."""
@@ -45,7 +46,8 @@ class MatrixCell:
     kind: CellKind
     score: Score | None
     change: float | None
-    """For a task that was learned before: how far it is from its score then."""
+    """For a task that was learned before: how far it is from its score then. Exactly 0 where proved; None
+    where then was on other rows, or by another metric."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +58,8 @@ class MatrixLine:
     """0: the bare base."""
     task: str | None
     """The task learned at this version."""
+    filed: bool
+    """Whether the version is filed; the bare base always is."""
     cells: tuple[MatrixCell, ...]
 
 
@@ -96,7 +100,8 @@ class MatrixView:
     measured: int
     """Cells of all versions that were measured; the base row is that of every mode."""
     missing: int
-    """Cells on and below the diagonal, the base row's among them, that were not."""
+    """Cells on and below the diagonal, the base row's among them, that were not. Tasks that are only declared are not
+    among them, nor the base row of an encoder, which has no head before its task."""
     whole: MatrixMap
 
 
@@ -121,7 +126,7 @@ class GuardsView:
     """What each guard scores on the bare base."""
     rows: tuple[GuardRow, ...]
     """Of the window's tasks."""
-    worst: tuple[tuple[str, str, float] | None, ...]
+    worst: tuple[tuple[str, str, Score] | None, ...]
     """Of each guard: itself, the task under whose adapter it scores least of all tasks', and that score."""
 
 
@@ -130,7 +135,9 @@ def matrix_view(
     grid: ScoreGrid,
     *,
     trained: bool,
-    certified: Mapping[int, str],
+    covered: Collection[int],
+    filed: Collection[int],
+    encoder: bool = False,
     rows: int | None = None,
     columns: int | None = None,
 ) -> MatrixView:
@@ -140,7 +147,9 @@ def matrix_view(
         sequence: its name.
         grid: R.
         trained: whether it is the mode the sequence serves under.
-        certified: version -> level of its certificate.
+        covered: versions whose certificate covers this read (`registry.covering`).
+        filed: versions that are filed.
+        encoder: whether it is of an encoder, which has no base row.
         rows: the first version of the window; None: so that the newest is in it.
         columns: the first task of the window; None: so that the newest learned one is in it.
     """
@@ -162,13 +171,14 @@ def matrix_view(
             MatrixLine(
                 version=k,
                 task=grid.tasks[k - 1] if k else None,
-                cells=matrix_line(grid, k, first_column, ends, certified),
+                filed=not k or k in filed,
+                cells=matrix_line(grid, k, first_column, ends, covered, encoder=encoder),
             )
             for k in versions
         ),
         measured=int((grid.cell[1:] > 0).sum()),
-        missing=_missing(grid),
-        whole=kept_map(grid),
+        missing=_missing(grid, encoder=encoder),
+        whole=kept_map(grid, covered),
     )
 
 
@@ -186,14 +196,21 @@ def score_at(grid: ScoreGrid, version: int, position: int) -> Score | None:
 
 
 def matrix_line(
-    grid: ScoreGrid, version: int, first: int, last: int, certified: Mapping[int, str]
+    grid: ScoreGrid,
+    version: int,
+    first: int,
+    last: int,
+    covered: Collection[int],
+    *,
+    encoder: bool = False,
 ) -> tuple[MatrixCell, ...]:
     """The cells of one version, for the tasks at these positions; see the top of this file."""
     part = slice(first - 1, last)
-    covered = certified.get(version) in {"G1", "G2"}
-    then = np.diagonal(grid.value[1:])[part].tolist()  # as far as tasks were learned
+    # As far as tasks were learned.
+    then = np.diagonal(grid.value[1:])[part].tolist()
+    scales = np.diagonal(grid.scale[1:])[part].tolist()
     cells = []
-    for at, (cell, value, low, high, n, unchanged) in enumerate(
+    for at, (cell, value, low, high, n, unchanged, scale) in enumerate(
         zip(
             # Whole rows at once: a number at a time, numpy is ten times as slow.
             grid.cell[version, part].tolist(),
@@ -202,53 +219,66 @@ def matrix_line(
             grid.high[version, part].tolist(),
             grid.n[version, part].tolist(),
             grid.unchanged[version, part].tolist(),
+            grid.scale[version, part].tolist(),
             strict=True,
         )
     ):
         position = first + at
         if not cell:
-            kind: CellKind = "missing" if version == 0 or version >= position else "unasked"
+            asked = version >= position or (
+                version == 0 and position <= grid.learned and not encoder
+            )
+            kind: CellKind = "missing" if asked else "unasked"
             cells.append(MatrixCell(kind=kind, score=None, change=None))
             continue
-        after = version > position and then[at] == then[at]  # NaN alone is not itself
+        kind = _kind(version, position, unchanged=unchanged, covered=version in covered)
+        change: float | None = None
+        if version > position and then[at] == then[at]:  # NaN alone is not itself
+            if kind == "proved":
+                change = 0.0
+            elif scale == scales[at]:
+                change = value - then[at] + 0.0
         cells.append(
             MatrixCell(
-                kind=_kind(version, position, proved=covered and unchanged),
+                kind=kind,
                 score=Score(value=value, low=low, high=high, n=n),
-                change=value - then[at] + 0.0 if after else None,
+                change=change,
             )
         )
     return tuple(cells)
 
 
-def _kind(version: int, position: int, *, proved: bool) -> CellKind:
+def _kind(version: int, position: int, *, unchanged: bool, covered: bool) -> CellKind:
     if version == 0:
         return "base"
     if version == position:
         return "own"
     if version < position:
         return "ahead"
-    return "proved" if proved else "measured"
+    if not unchanged:
+        return "measured"
+    return "proved" if covered else "same_bits"
 
 
-_maps: Remembered[ScoreGrid, MatrixMap] = Remembered(most=2_000_000)
+_maps: Remembered[tuple[ScoreGrid, frozenset[int]], MatrixMap] = Remembered(most=2_000_000)
 """By size: cells of the grids they are of, which are kept with them."""
 
 
-def kept_map(grid: ScoreGrid) -> MatrixMap:
+def kept_map(grid: ScoreGrid, covered: Collection[int]) -> MatrixMap:
     """`matrix_map` of a grid that is kept itself (`score_grid.grids`), made once."""
-    known = _maps.get(grid)
+    key = (grid, frozenset(covered))
+    known = _maps.get(key)
     if known is None:
-        known = matrix_map(grid)
-        _maps.put(grid, known, size=grid.value.size)
+        known = matrix_map(grid, covered)
+        _maps.put(key, known, size=grid.value.size)
     return known
 
 
-def matrix_map(grid: ScoreGrid) -> MatrixMap:
+def matrix_map(grid: ScoreGrid, covered: Collection[int] = ()) -> MatrixMap:
     """All of R; the means of squares of neighbours where there are more than `LARGEST_MAP`."""
     count, last = len(grid.tasks), grid.learned
     each = max(1, -(-count // LARGEST_MAP))
-    changes = grid.value - _when_learned(grid)
+    changes = _changes(grid, covered)
     names = ["base", *(f"{k} {grid.tasks[k - 1]}" for k in range(1, last + 1))]
     if each == 1:
         return MatrixMap(
@@ -270,7 +300,12 @@ def matrix_map(grid: ScoreGrid) -> MatrixMap:
 
 
 def guards_view(
-    session: Session, sequence_id: int, grid: ScoreGrid, guards: Sequence[str], first: int
+    session: Session,
+    sequence_id: int,
+    grid: ScoreGrid,
+    guards: Sequence[str],
+    first: int,
+    newest: int,
 ) -> GuardsView | None:
     """The guards at the newest version, under every adapter that serves; None where there are none.
 
@@ -282,10 +317,11 @@ def guards_view(
         grid: its R, of the mode that is wanted.
         guards: names of guards.
         first: position of the first task of the window.
+        newest: the newest filed version.
     """
     place = {task: position for position, task in enumerate(grid.tasks, start=1)}
     known = tuple(guard for guard in guards if guard in place)
-    if not known or grid.learned == 0:
+    if not known or newest == 0:
         return None
     found: dict[tuple[str, str], Score] = {}
     rows = session.execute(
@@ -300,7 +336,7 @@ def guards_view(
         .where(
             Evaluation.sequence_id == sequence_id,
             Evaluation.read == grid.read,
-            Evaluation.version == grid.learned,
+            Evaluation.version == newest,
             Evaluation.task.in_(known),
             Evaluation.adapter_of != "",
         )
@@ -309,15 +345,15 @@ def guards_view(
     for guard, under, value, low, high, n in rows:
         found[guard, under] = Score(value=value, low=low, high=high, n=n)
     for guard in known:
-        own = score_at(grid, grid.learned, place[guard])
-        if own is not None and place[guard] <= grid.learned:
+        own = score_at(grid, newest, place[guard])
+        if own is not None and place[guard] <= newest:
             if grid.read == "cumulative":  # all tasks are served one adapter
-                found |= {(guard, task): own for task in grid.tasks[: grid.learned]}
+                found |= {(guard, task): own for task in grid.tasks[:newest]}
             found[guard, guard] = own
-    learned = grid.tasks[: grid.learned]
+    learned = grid.tasks[:newest]
     return GuardsView(
         guards=known,
-        version=grid.learned,
+        version=newest,
         read=grid.read,
         base=tuple(score_at(grid, 0, place[guard]) for guard in known),
         rows=tuple(
@@ -334,17 +370,17 @@ def guards_view(
 
 def _least(
     guard: str, learned: Sequence[str], found: Mapping[tuple[str, str], Score]
-) -> tuple[str, str, float] | None:
-    scores = [(found[guard, task].value, task) for task in learned if (guard, task) in found]
+) -> tuple[str, str, Score] | None:
+    scores = [(found[guard, task], task) for task in learned if (guard, task) in found]
     if not scores:
         return None
-    value, task = min(scores, key=lambda each: each[0])
-    return guard, task, value
+    score, task = min(scores, key=lambda each: each[0].value)
+    return guard, task, score
 
 
-def _missing(grid: ScoreGrid) -> int:
+def _missing(grid: ScoreGrid, *, encoder: bool) -> int:
     asked = np.tri(grid.learned + 1, len(grid.tasks), -1, dtype=np.bool_)
-    asked[0] = True
+    asked[0, : grid.learned] = not encoder
     return int((asked & (grid.cell == 0)).sum())
 
 
@@ -354,13 +390,20 @@ def _start(wanted: int | None, count: int) -> int:
     return latest if wanted is None else min(max(1, wanted), max(1, count))
 
 
-def _when_learned(grid: ScoreGrid) -> Floats:
-    """Of each cell at or after its task's version, the score of then; NaN before."""
+def _changes(grid: ScoreGrid, covered: Collection[int]) -> Floats:
+    """Of each cell at or after its task's version, how far it is from the score of then.
+
+    NaN before, and where then was on other rows, or by another metric; 0 where it is proved.
+    """
     last = min(grid.learned, len(grid.tasks))
-    own = np.full(len(grid.tasks), np.nan)
+    own, scale = np.full(len(grid.tasks), np.nan), np.zeros(len(grid.tasks), np.int64)
     own[:last] = np.diagonal(grid.value[1:])[:last]
+    scale[:last] = np.diagonal(grid.scale[1:])[:last]
     after = np.tri(grid.learned + 1, len(grid.tasks), -1, dtype=np.bool_)
-    return np.where(after, own, np.nan)
+    moved = grid.value - np.where(after, own, np.nan)
+    sure = np.isin(np.arange(grid.learned + 1), list(covered))[:, None] & grid.unchanged
+    sure &= ~np.isnan(moved)
+    return np.where(sure, 0.0, np.where(grid.scale == scale, moved, np.nan))
 
 
 def _binned(values: Floats, each: int) -> Floats:

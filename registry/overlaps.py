@@ -1,8 +1,9 @@
 """Which entries of B two tasks both write: proved none, or counted from their mask files.
 
 Under `protection: disjoint` a certificate of G1 or better says that every earlier task's entries are
-bit for bit what they were, and no file has to be opened. Elsewhere the masks are counted, once: the
-counts are kept in the home by the digests of the two masks. A page opens a bounded number of bytes;
+bit for bit what they were, and no file has to be opened. Under `protection: separate`
+there is no overlap to speak of: each adapter has a B of its own. Elsewhere the masks are counted, once:
+the counts are kept in the home by the digests of the two masks. A page opens a bounded number of bytes;
 pairs beyond that are left for the next time.
 """
 
@@ -52,6 +53,8 @@ class OverlapsView:
     """Pairs that were not counted yet: another look counts more."""
     why_not: str | None
     """Why pairs cannot be counted, where they cannot."""
+    apart: bool = False
+    """Each task has a B of its own (`protection: separate`): none shares an entry with another."""
 
 
 def overlaps(
@@ -65,6 +68,16 @@ def overlaps(
         protection: of the sequence.
         certified: version -> level of its certificate.
     """
+    if protection == "separate":  # the same place in two matrices is no entry in common
+        return OverlapsView(
+            tasks=tuple(version.task for version in versions),
+            entries=tuple(version.nnz for version in versions),
+            pairs=(),
+            proved=False,
+            waiting=0,
+            why_not=None,
+            apart=True,
+        )
     pairs = [(a, b) for at, b in enumerate(versions) for a in versions[:at]]
     proved = {
         (a.version, b.version): protection == "disjoint"

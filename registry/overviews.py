@@ -39,6 +39,8 @@ class SequenceOverview:
     """Filed."""
     champion: int | None
     """0: the bare base; None: nothing was ever promoted."""
+    by_log: bool
+    """The promotion that put it there was deleted: only its entry in the log says so."""
     worst_forgetting: WorstForgetting | None
     """None: nothing was learned before the newest version, or nothing was measured (`missing`)."""
     missing: bool
@@ -88,7 +90,9 @@ class _Found:
     versions: int = 0
     newest: int = 0
     level: CertificateLevel | None = None
+    certified: str = ""
     champion: int | None = None
+    by_log: bool = False
     queue: dict[str, int] = field(default_factory=dict)
     active: list[datetime] = field(default_factory=list)
     worst: WorstForgetting | None = None
@@ -144,7 +148,12 @@ def _forgetting(registry: Registry, session: Session, shown: Sequence[_Found]) -
     """Fill in what each lost, under the mode it serves."""
     several = [each for each in shown if each.newest > 1]
     newest = {
-        each.id: Newest(version=each.newest, level=each.level or "G0", read=each.read)
+        each.id: Newest(
+            version=each.newest,
+            level=each.level or "G0",
+            certified=each.certified,
+            read=each.read,
+        )
         for each in several
     }
     worst = worst_forgetting(registry, session, newest)
@@ -209,16 +218,20 @@ def _count(session: Session, matching: Subquery, found: Mapping[int, _Found]) ->
         .subquery()
     )
     newest = (
-        select(filed.c.owner, filed.c.count, filed.c.newest, Certificate.level, Version.registered)
+        select(
+            *(filed.c.owner, filed.c.count, filed.c.newest),
+            *(Certificate.level, Certificate.read, Version.registered),
+        )
         .join(
             Version,
             (Version.sequence_id == filed.c.owner) & (Version.number == filed.c.newest),
         )
         .join(Certificate, Certificate.id == Version.certificate_id)
     )
-    for identity, count, number, level, at in session.execute(newest):
+    for identity, count, number, level, read, at in session.execute(newest):
         mine = found[identity]
         mine.versions, mine.newest, mine.level = count, number, cast(CertificateLevel, level)
+        mine.certified = read
         mine.active += [at] if at is not None else []
     applied = (
         select(
@@ -242,6 +255,7 @@ def _count(session: Session, matching: Subquery, found: Mapping[int, _Found]) ->
         # Where the promotion was deleted, its entry in the log still says what it put there.
         said = cast("int | None", payload.get("to_version"))
         found[identity].champion = said if version is None else version
+        found[identity].by_log = version is None and said is not None
 
 
 def _queues(session: Session, found: Mapping[int, _Found], q: str) -> tuple[Arriving, ...]:
@@ -306,6 +320,7 @@ def _overview(each: _Found) -> SequenceOverview:
         tasks=each.tasks,
         versions=each.versions,
         champion=each.champion,
+        by_log=each.by_log,
         worst_forgetting=each.worst,
         missing=each.missing,
         certificate=each.level,

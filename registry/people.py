@@ -4,6 +4,8 @@ import re
 
 from lori_core.errors import BadInput
 
+OWNER = "os:"
+"""Before the name of the OS user of the embedded default."""
 PROXY = "proxy:"
 """Before the name of somebody a proxy signed in; no account's name can begin so."""
 

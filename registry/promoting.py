@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from sqlalchemy import or_, select
+from sqlalchemy import select
 
 from lori_core.errors import BadInput, CheckFailed
 from registry import applying, decided, gating, ledger, lineage
@@ -31,6 +31,7 @@ from registry.people import one_person
 from registry.roles import MAY, allow
 from registry.stale import stale_versions
 from registry.store import Registry
+from registry.vouching import givers_of, vouchers
 
 INTEGRITY = "integrity"
 """The rule that looks at the bits; a report without it lets nothing pass."""
@@ -180,7 +181,8 @@ class Promoter:
 
         Raises:
             CheckFailed: he asked for it himself, is the owner of the embedded default, or acts by
-                an account or token that who asked has made: it could be the same person.
+                an account, token or password that who asked has given, or gave who gave it: it
+                could be the same person.
         """
         if not self.actor.account:
             raise CheckFailed(
@@ -205,7 +207,7 @@ class Promoter:
             raise CheckFailed(
                 "second person",
                 f"{requested_by}, who asked for it, made {self.actor.name}'s account, token or"
-                f" password and"
+                f" password, or that of who did, and"
                 f" could be both: to {what} takes somebody else."
                 f" {self._how_to_find_one(requested_by)}",
             )
@@ -220,12 +222,20 @@ class Promoter:
                 .where(ArrivalRow.sequence == asked.sequence, ArrivalRow.task == task)
                 .where(ArrivalRow.state.in_(("running", "learned")))
             ).all()
-        if any(one_person(self.actor.name, each) for each in submitters):
-            raise CheckFailed(
-                "second person",
-                f"{self.actor.name} submitted task {task!r}: to approve its version takes somebody"
-                f" else. {self._how_to_find_one(self.actor.name)}",
-            )
+        for each in submitters:
+            if one_person(self.actor.name, each):
+                raise CheckFailed(
+                    "second person",
+                    f"{self.actor.name} submitted task {task!r}: to approve its version takes"
+                    f" somebody else. {self._how_to_find_one(self.actor.name)}",
+                )
+            if any(one_person(voucher, each) for voucher in self.actor.vouched_by):
+                raise CheckFailed(
+                    "second person",
+                    f"{each}, who submitted task {task!r}, made {self.actor.name}'s account, token or"
+                    f" password, or that of who did, and could be both: to approve its version takes"
+                    f" somebody else. {self._how_to_find_one(each)}",
+                )
 
     @contextmanager
     def _deciding(self, sequence: str, *, emergency: bool = False) -> Iterator[str | None]:
@@ -381,23 +391,32 @@ class Promoter:
     def _how_to_find_one(self, requested_by: str) -> str:
         able = {role for role, actions in MAY.items() if "approve" in actions}
         with self.registry._database.reading() as session:
-            names = session.scalars(
-                select(AccountRow.name)
-                .where(
-                    AccountRow.role.in_(able),
-                    AccountRow.disabled.is_(False),
-                    AccountRow.name != requested_by,
-                    or_(AccountRow.made_by.is_(None), AccountRow.made_by != requested_by),
-                )
+            givers = givers_of(session)
+            accounts = session.execute(
+                select(AccountRow.name, AccountRow.role)
+                .where(AccountRow.disabled.is_(False))
                 .order_by(AccountRow.name)
-                .limit(4)
             ).all()
+        others = {
+            name: role
+            for name, role in accounts
+            if not any(
+                one_person(each, requested_by)
+                for each in (name, *vouchers(givers, name, givers[name]))
+            )
+        }
+        names = [name for name, role in others.items() if role in able][:4]
         if names:
             return f"{', '.join(names)} could."
         if not accounts_exist(self.registry):
             return (
                 "Nobody could yet, for there is no account: `lori accounts first NAME` makes the first "
                 "admin's, and he one for a second person, `lori accounts add NAME --role reviewer`."
+            )
+        if accounts and requested_by in givers and "admin" not in others.values():
+            return (
+                f"Nobody could: every admin is {requested_by} or has his account from him."
+                " Withdraw it, and let somebody else ask."
             )
         return (
             "Nobody could yet: make an account for one, `lori accounts add NAME --role reviewer`."

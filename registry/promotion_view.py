@@ -55,6 +55,8 @@ class Serving:
     """None for `previous`, which follows the champion."""
     promotion: Promotion | None
     """None where nothing was ever put there, or the promotion that did it was deleted."""
+    by_log: bool = False
+    """That promotion was deleted: only its entry in the log says what it put there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -292,6 +294,7 @@ def _pointed(
         promotion=None
         if alias == "previous" or entry.promotion_id is None
         else promotions.get(entry.promotion_id),
+        by_log=entry.promotion is None,
     )
 
 
@@ -338,5 +341,7 @@ def _then(session: Session, owner: SequenceRow, at: datetime, tasks: Sequence[st
     if promotion is not None and promotion.report_id is not None:
         row = report_row(session, owner, promotion.report_id)
         report = in_short(row, rules_of(row))
-    words = last_words(session, owner, version=serving.version, at=at)
+    words = Words(confirmations=(), total=0)
+    if serving.version is not None:
+        words = last_words(session, owner, version=serving.version, at=at)
     return Then(at=at, serving=serving, report=report, words=words)

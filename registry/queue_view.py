@@ -80,17 +80,19 @@ def queue_view(
         registry: what is asked.
         now: the time, which estimates count from.
         sequence: the one that is wanted; it need not have learned anything.
-        page: from 1.
+        page: from 1; beyond the last is the last.
         size: sequences a page.
     """
     with registry._database.reading() as session:
         if sequence is None:
             counts, held = _counts(session, None), _held(session, None)
             names = sorted({*counts, *held}, key=lambda name: (*_rank(counts.get(name)), name))
-            total, shown = len(names), names[(page - 1) * size : page * size]
+            total = len(names)
+            page = min(page, max(1, -(-total // size)))
+            shown = names[(page - 1) * size : page * size]
             items = ITEMS
         else:
-            shown, total, items = [check_name("sequence", sequence)], 1, ALL_ITEMS
+            shown, total, page, items = [check_name("sequence", sequence)], 1, 1, ALL_ITEMS
             counts, held = _counts(session, shown), _held(session, shown)
         return QueueView(
             at=now,

@@ -257,11 +257,10 @@ class RemoteDesk(Remote):
         """Give an account another role."""
         return self._api.ask(Account, "PUT", _account(name, "role"), body={"role": role})
 
-    def set_password(self, name: str, password: str) -> Account:
+    def set_password(self, name: str, password: str, current: str | None = None) -> Account:
         """Give an account a password to sign in at the pages with."""
-        return self._api.ask(
-            Account, "PUT", _account(name, "password"), body={"password": password}
-        )
+        body = {"password": password, "current": current}
+        return self._api.ask(Account, "PUT", _account(name, "password"), body=body)
 
     def disable(self, name: str) -> Account:
         """Shut an account out."""

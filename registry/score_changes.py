@@ -1,12 +1,14 @@
 """What changed between two cells, and how it is known: proved, or measured row by row, or only side by side.
 
-The three are never mixed up. `proved`: the same function by digest, and a certificate of the later
-version that says its bits did not move. `paired`: both cells' predictions compared row by row, by the
+The kinds are never mixed up. `proved`: the same function by digest, and a certificate of the later
+version that covers this read. `same_bits`: the same function, which no certificate covers: no row is
+compared, and it is as sure as its rows are. `paired`: both cells' predictions compared row by row, by the
 gate's own statistics. `unpaired`: the intervals of the two cells put together, because their rows
-cannot be compared; it says why, and is wider than it would have to be.
+cannot be compared; it says why, and is wider than it would have to be. Cells on other rows, or by another
+metric, have no difference: only why.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -14,17 +16,17 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from lori_core.config import Read
-from lori_core.intervals import Interval, mean_of_parts, paired_change
+from lori_core.intervals import Interval, mean_of_parts
 from registry.gating.cells import COLUMNS, Cells, Measured
 from registry.gating.evidence import Certified, Evidence, Fault, Place
 from registry.gating.references import Reference
-from registry.gating.statistics import Unchanged
+from registry.gating.statistics import Unchanged, nothing_seen, two_sided
 from registry.models import Evaluation
 from registry.remembered import Remembered
 from registry.score_grid import ScoreGrid
 from registry.store import Registry
 
-Basis = Literal["proved", "paired", "unpaired"]
+Basis = Literal["proved", "same_bits", "paired", "unpaired"]
 
 CONFIDENCE = 0.95
 
@@ -73,6 +75,19 @@ class Change:
         )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotComparable:
+    """Two cells whose scores are of different things: there is no figure."""
+
+    why: str
+    basis: Literal["none"] = "none"
+
+    @property
+    def turned(self) -> "NotComparable":
+        """Itself: there is nothing to turn."""
+        return self
+
+
 _Found = tuple[str, str | None, str, str | None]
 """Key and digest of the predictions, of both cells: what a comparison is made from."""
 
@@ -98,24 +113,24 @@ class Comparing:
     registry: Registry
     session: Session
     grid: ScoreGrid
-    certified: Mapping[int, str]
-    """Version -> level of its certificate."""
+    covered: Collection[int]
+    """Versions whose certificate covers this read (`registry.covering`)."""
 
     def proved(self, before: Spot, after: Spot) -> bool:
         """Whether nothing can have changed: one function by digest, which a certificate covers."""
-        return (
-            self.certified.get(after[0]) in {"G1", "G2"}
-            and self._is_learned(before)
-            and self._is_learned(after)
-        )
+        return after[0] in self.covered and self._is_learned(before) and self._is_learned(after)
 
-    def changes(self, pairs: Iterable[tuple[Spot, Spot]]) -> dict[tuple[Spot, Spot], Change]:
+    def changes(
+        self, pairs: Iterable[tuple[Spot, Spot]]
+    ) -> dict[tuple[Spot, Spot], Change | NotComparable]:
         """What changed from the first to the second of each pair; one statement for all of them.
 
         Pairs of which a cell was not measured are left out.
         """
         known = [pair for pair in pairs if all(self._cell(spot) for spot in pair)]
-        found = {pair: self._nothing(pair[1]) for pair in known if self.proved(*pair)}
+        found: dict[tuple[Spot, Spot], Change | NotComparable] = {
+            pair: self._nothing(pair[1]) for pair in known if self.proved(*pair)
+        }
         rest = [pair for pair in known if pair not in found]
         cells = self._read({self._cell(spot) for pair in rest for spot in pair})
         evidence = self._evidence()
@@ -128,11 +143,11 @@ class Comparing:
             )
         return found
 
-    def against(self, references: Mapping[Spot, Alone]) -> dict[Spot, Change]:
+    def against(self, references: Mapping[Spot, Alone]) -> dict[Spot, Change | NotComparable]:
         """What changed from a task alone, in another sequence, to a cell of this; one statement for all."""
         own = self._read({self._cell(spot) for spot in references})
         evidence = self._evidence()
-        found: dict[Spot, Change] = {}
+        found: dict[Spot, Change | NotComparable] = {}
         for spot, reference in references.items():
             cell = own.get(self._cell(spot))
             if cell is not None:
@@ -183,7 +198,18 @@ def how_to_compare(registry: Registry, read: Read) -> Evidence:
     )
 
 
-def row_by_row(evidence: Evidence, before: Scored, name: str, after: Scored) -> Change:
+def why_not(before: Measured, after: Measured) -> str | None:
+    """Why two scores have no difference at all: they are of other rows, or of another metric."""
+    if before.test_digest != after.test_digest:
+        return "measured on different test sets"
+    if (before.metric, before.metric_version) != (after.metric, after.metric_version):
+        return "scored by different metrics, or versions of one"
+    return None
+
+
+def row_by_row(
+    evidence: Evidence, before: Scored, name: str, after: Scored
+) -> Change | NotComparable:
     """What changed from one cell to another, by their predictions; side by side where those cannot be.
 
     Args:
@@ -193,6 +219,8 @@ def row_by_row(evidence: Evidence, before: Scored, name: str, after: Scored) -> 
         after: the cell after.
     """
     one, other = before.cell, after.cell
+    if (apart := why_not(one, other)) is not None:
+        return NotComparable(why=apart)
     key = (
         str(evidence.home),
         (one.key, one.predictions_sha256, other.key, other.predictions_sha256),
@@ -203,13 +231,12 @@ def row_by_row(evidence: Evidence, before: Scored, name: str, after: Scored) -> 
     if isinstance(compared, Fault):
         return _unpaired(before, after, compared.why)
     if isinstance(compared, Unchanged):  # and no certificate covers it: as sure as its rows are
-        none = (0.0,) * compared.n
-        same = paired_change(none, none, confidence=CONFIDENCE)
-        made = Change(value=0.0, low=same.low, high=same.high, n=same.n, basis="paired")
+        same = nothing_seen(compared.n, CONFIDENCE)
+        made = Change(value=0.0, low=same.low, high=same.high, n=compared.n, basis="same_bits")
     else:
-        drop = compared.drop((1 - CONFIDENCE) / 2)
+        moved = two_sided(compared.parts, CONFIDENCE)
         made = Change(
-            value=-drop.value + 0.0, low=-drop.high + 0.0, high=-drop.low + 0.0,
+            value=moved.value + 0.0, low=moved.low + 0.0, high=moved.high + 0.0,
             n=compared.n, basis="paired",
         )  # fmt: skip
     _compared.put(key, made)

@@ -4,10 +4,11 @@
 pass exists because asking each prefix anew costs the cube of the number of tasks.
 
 Intervals put the cells' own together (MOVER, `lori_core.intervals.mean_of_parts`): no rows are compared
-here, so they are wider than a paired comparison's. A term that is proved has no width.
+here, so they are wider than a paired comparison's. A term that is proved is 0 and has no width. Two cells on other
+rows, or by another metric, are no term: they are left out and counted.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +28,7 @@ class Mean:
     terms: int
     """Tasks it is a mean of."""
     basis: Basis = "unpaired"
-    """`proved`: every term is."""
+    """`proved`, `same_bits`: every term is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +49,25 @@ class Worst:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Earlier:
+    """The tasks learned before a version, by how it is known what they lost."""
+
+    proved: int = 0
+    same_bits: int = 0
+    """Of one function by digest, which no certificate covers."""
+    measured: int = 0
+    missing: int = 0
+    """Not measured, or only at one of the two versions."""
+    incomparable: int = 0
+    """Scored on other rows, or by another metric, than at their best."""
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.proved + self.same_bits + self.measured + self.missing + self.incomparable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VersionFigures:
     """What one version did, over all tasks. None: undefined or not measured."""
 
@@ -64,11 +84,12 @@ class VersionFigures:
     forward: Mean | None
     """Forward transfer: to each task from the second on, up to the one after this version's."""
     worst: Worst | None
+    earlier: Earlier
     missing: int
     """Cells of this row, on and below the diagonal, that were not measured."""
 
 
-_Key = tuple[ScoreGrid, tuple[tuple[int, str], ...]]
+_Key = tuple[ScoreGrid, frozenset[int]]
 
 _kept: Remembered[_Key, tuple[VersionFigures, ...]] = Remembered(most=2_000_000)
 """By size: cells of the grids they are of, which are kept with them. A grid is itself alone, and is made
@@ -76,22 +97,22 @@ anew when a cell changes.
 """
 
 
-def kept_figures(grid: ScoreGrid, certified: Mapping[int, str]) -> tuple[VersionFigures, ...]:
+def kept_figures(grid: ScoreGrid, covered: Collection[int]) -> tuple[VersionFigures, ...]:
     """`figures_of` a grid that is kept itself (`score_grid.grids`), worked out once."""
-    key = (grid, tuple(sorted(certified.items())))
+    key = (grid, frozenset(covered))
     known = _kept.get(key)
     if known is None:
-        known = figures_of(grid, certified)
+        known = figures_of(grid, covered)
         _kept.put(key, known, size=grid.value.size)
     return known
 
 
-def figures_of(grid: ScoreGrid, certified: Mapping[int, str]) -> tuple[VersionFigures, ...]:
+def figures_of(grid: ScoreGrid, covered: Collection[int]) -> tuple[VersionFigures, ...]:
     """The figures of versions 1..K.
 
     Args:
         grid: R under one read mode.
-        certified: version -> level of its certificate.
+        covered: versions whose certificate covers this read (`registry.covering`).
     """
     count = len(grid.tasks)
     best = _Best(count)
@@ -100,7 +121,7 @@ def figures_of(grid: ScoreGrid, certified: Mapping[int, str]) -> tuple[VersionFi
     forward = _forward(grid)
     for k in range(1, grid.learned + 1):
         now = _Cells.row(grid, k)
-        terms = best.terms(grid, k, covered=certified.get(k) in {"G1", "G2"})
+        terms = best.terms(grid, k, covered=k in covered)
         learned = now.first(k)
         found.append(
             VersionFigures(
@@ -109,9 +130,10 @@ def figures_of(grid: ScoreGrid, certified: Mapping[int, str]) -> tuple[VersionFi
                 average=learned.mean(),
                 learning=diagonal.first(k).mean(),
                 forgetting=None if terms is None else terms.mean(),
-                backward=_mean(now.first(k - 1).value - diagonal.first(k - 1).value),
+                backward=_backward(grid, k, covered=k in covered),
                 forward=forward.first(k).mean(),
                 worst=None if terms is None else terms.worst(grid, k),
+                earlier=Earlier() if terms is None else terms.earlier(),
                 missing=int(np.isnan(learned.value).sum()),
             )
         )
@@ -154,33 +176,68 @@ class _Cells:
         above = np.hypot(self.high - self.value, other.value - other.low)
         return _Cells(value, value - below, value + above)
 
+    def without(self, these: Flags) -> "_Cells":
+        """The same, as if these had not been measured."""
+        return _Cells(
+            *(np.where(these, np.nan, each) for each in (self.value, self.low, self.high))
+        )
+
 
 def _forward(grid: ScoreGrid) -> _Cells:
     """The terms of forward transfer, of tasks 2, 3, ... in order."""
     last = min(len(grid.tasks), grid.learned + 1)
     columns = np.arange(1, last)
     before = _Cells.of(grid, columns, columns)
-    return before.minus(_Cells.of(grid, np.zeros(len(columns), np.int64), columns))
+    base = np.zeros(len(columns), np.int64)
+    found = before.minus(_Cells.of(grid, base, columns))
+    apart = grid.scale[columns, columns] != grid.scale[base, columns]
+    return found.without(apart)
+
+
+def _backward(grid: ScoreGrid, k: int, *, covered: bool) -> float | None:
+    at = np.arange(k - 1)
+    moved = grid.value[k, at] - grid.value[at + 1, at]
+    apart = grid.scale[k, at] != grid.scale[at + 1, at]
+    sure = grid.unchanged[k, at] & covered & ~np.isnan(moved)
+    return _mean(np.where(sure, 0.0, np.where(apart, np.nan, moved)))
 
 
 @dataclass(slots=True)
 class _Terms:
     cells: _Cells
     proved: Flags
+    same: Flags
+    """Of one function by digest, the proved ones among them."""
+    apart: Flags
+    """Left out: on other rows, or by another metric."""
     best_at: np.ndarray
 
     def mean(self) -> Mean | None:
         mean = self.cells.mean()
-        if mean is None or not bool(self.proved[~np.isnan(self.cells.value)].all()):
+        known = ~np.isnan(self.cells.value)
+        if mean is None or not bool(self.same[known].all()):
             return mean
-        return Mean(
-            value=mean.value, low=mean.low, high=mean.high, terms=mean.terms, basis="proved"
+        sure: Basis = "proved" if bool(self.proved[known].all()) else "same_bits"
+        return Mean(value=mean.value, low=mean.low, high=mean.high, terms=mean.terms, basis=sure)
+
+    def earlier(self) -> Earlier:
+        known = ~np.isnan(self.cells.value)
+        proved, same = int(self.proved.sum()), int((self.same & known).sum())
+        apart = int(self.apart.sum())
+        return Earlier(
+            proved=proved,
+            same_bits=same - proved,
+            measured=int(known.sum()) - same,
+            missing=len(known) - int(known.sum()) - apart,
+            incomparable=apart,
         )
 
     def worst(self, grid: ScoreGrid, k: int) -> Worst | None:
         if np.isnan(self.cells.value).all():
             return None
-        at = int(np.nanargmax(self.cells.value))
+        most = self.cells.value == np.nanmax(self.cells.value)
+        # Of those that lost as much, one that is not proved: it could be worse than it looks.
+        at = int(np.argmax(most & ~self.proved if (most & ~self.proved).any() else most))
         return Worst(
             task=grid.tasks[at],
             position=at + 1,
@@ -188,9 +245,14 @@ class _Terms:
             value=float(self.cells.value[at]) + 0.0,
             low=float(self.cells.low[at]) + 0.0,
             high=float(self.cells.high[at]) + 0.0,
-            basis="proved" if self.proved[at] else "unpaired",
+            basis=self._basis(at),
             n=int(grid.n[k, at]),
         )
+
+    def _basis(self, at: int) -> Basis:
+        if self.proved[at]:
+            return "proved"
+        return "same_bits" if self.same[at] else "unpaired"
 
 
 class _Best:
@@ -222,11 +284,14 @@ class _Best:
             return None
         now = _Cells.row(grid, k).first(k - 1)
         lost = self.cells.first(k - 1).minus(now)
-        proved = self.learned[: k - 1] & grid.unchanged[k, : k - 1] & covered
-        proved &= ~np.isnan(lost.value)
-        for bound in (lost.low, lost.high):
-            bound[proved] = lost.value[proved]
-        return _Terms(lost, proved, self.at[: k - 1].copy())
+        known, then = ~np.isnan(lost.value), np.arange(k - 1)
+        same = self.learned[: k - 1] & grid.unchanged[k, : k - 1] & known
+        proved = same & covered
+        apart = (grid.scale[self.at[: k - 1], then] != grid.scale[k, : k - 1]) & known & ~proved
+        lost = lost.without(apart)
+        for each in (lost.value, lost.low, lost.high):
+            each[proved] = 0.0
+        return _Terms(lost, proved, same, apart, self.at[: k - 1].copy())
 
 
 def _mean(terms: Floats) -> float | None:

@@ -1,12 +1,14 @@
 """R of one read mode as arrays: every figure of a page is made from them, none from rows of the store.
 
 One statement reads it, of a few columns. Kept in memory until the sequence's cells change: cells are
-written once, so their number and the newest of them tell whether they have.
+written once, so their number, their ids and the time of the newest tell whether they have (SQLite gives the
+id of a deleted row again).
 """
 
 from collections.abc import Collection
 from collections.abc import Sequence as Many
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -42,6 +44,8 @@ class ScoreGrid:
     """Rows scored; 0 for what was not measured."""
     unchanged: Flags
     """The cell is of the very function that was measured when its task was learned, by digest."""
+    scale: Whole
+    """What the score is of: equal numbers are of one test set, one metric and one version of it; 0: none."""
     cell: Whole
     """Id of the cell's row in the store; 0 for what was not measured."""
 
@@ -69,7 +73,8 @@ class Owner:
     """Its newest version, filed or half-filed."""
 
 
-_Key = tuple[Owner, Read, int, int]
+_Stamp = tuple[int, int, int, datetime | None]
+_Key = tuple[Owner, Read, _Stamp]
 
 _kept: Remembered[_Key, ScoreGrid] = Remembered(most=2_000_000)
 """By size: cells of all grids together."""
@@ -81,23 +86,31 @@ def grids(session: Session, owner: Owner, also: Collection[Read]) -> dict[Read, 
     One statement for each that is not in memory, and one more.
     """
     counted = session.execute(
-        select(Evaluation.read, func.count(), func.max(Evaluation.id))
+        select(
+            Evaluation.read,
+            func.count(),
+            func.max(Evaluation.id),
+            func.sum(Evaluation.id),
+            func.max(Evaluation.created),
+        )
         .where(Evaluation.sequence_id == owner.id)
         .group_by(Evaluation.read)
     )
-    stamps = {read: (int(count), int(newest)) for read, count, newest in counted}
+    stamps = {read: (int(n), int(last), int(ids), at) for read, n, last, ids, at in counted}
     # The base row takes a cell of any mode: a new cell of one may change the grid of another.
     stamp = (
-        sum(count for count, _ in stamps.values()),
-        max((n for _, n in stamps.values()), default=0),
+        sum(each[0] for each in stamps.values()),
+        max((each[1] for each in stamps.values()), default=0),
+        sum(each[2] for each in stamps.values()),
+        max((each[3] for each in stamps.values()), default=None),
     )
     return {
         read: _grid(session, owner, read, stamp) for read in MODES if read in stamps or read in also
     }
 
 
-def _grid(session: Session, owner: Owner, read: Read, stamp: tuple[int, int]) -> ScoreGrid:
-    key = (owner, read, *stamp)
+def _grid(session: Session, owner: Owner, read: Read, stamp: _Stamp) -> ScoreGrid:
+    key = (owner, read, stamp)
     known = _kept.get(key)
     if known is None:
         rows = session.execute(_wanted(owner, read)).all()
@@ -116,6 +129,9 @@ CELL = (
     Evaluation.high,
     Evaluation.n,
     Evaluation.effective_digest,
+    Evaluation.test_digest,
+    Evaluation.metric,
+    Evaluation.metric_version,
 )
 """What a grid takes of a cell."""
 
@@ -143,7 +159,8 @@ def made_grid(owner: Owner, read: Read, rows: Many[Row[Any]]) -> ScoreGrid:
     last = min(max([owner.learned, *(version for version, _ in current)]), count)
     shape = (last + 1, count)
     value, low, high = (np.full(shape, np.nan) for _ in range(3))
-    n, cell = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+    n, cell, scale = (np.zeros(shape, np.int64) for _ in range(3))
+    scales: dict[tuple[str, ...], int] = {}
     unchanged = np.zeros(shape, np.bool_)
     learned = {at: row[8] for (version, at), row in current.items() if version == at + 1}
     for (version, at), row in current.items():
@@ -159,10 +176,12 @@ def made_grid(owner: Owner, read: Read, rows: Many[Row[Any]]) -> ScoreGrid:
             high[version, at],
             rows_scored,
             digest,
+            *scored_by,
         ) = row
         n[version, at], cell[version, at] = rows_scored, identity
+        scale[version, at] = scales.setdefault(tuple(scored_by), len(scales) + 1)
         unchanged[version, at] = version > at and digest is not None and digest == learned.get(at)
-    for array in (value, low, high, n, cell, unchanged):
+    for array in (value, low, high, n, cell, scale, unchanged):
         array.flags.writeable = False
     return ScoreGrid(
         read=read,
@@ -172,5 +191,6 @@ def made_grid(owner: Owner, read: Read, rows: Many[Row[Any]]) -> ScoreGrid:
         high=high,
         n=n,
         unchanged=unchanged,
+        scale=scale,
         cell=cell,
     )

@@ -28,11 +28,11 @@ def why_not_second(
         actor: who would approve.
         asked: requests of this sequence that wait.
     """
-    mine = _submitted(session, sequence, actor.name, {each.to_version for each in asked})
-    return {each.id: _why_not(actor, each, mine) for each in asked}
+    submitted = _submitters(session, sequence, {each.to_version for each in asked})
+    return {each.id: _why_not(actor, each, submitted.get(each.to_version, ())) for each in asked}
 
 
-def _why_not(actor: Actor, asked: Promotion, submitted: set[int]) -> str | None:
+def _why_not(actor: Actor, asked: Promotion, submitters: Sequence[str]) -> str | None:
     if not actor.account:
         if actor.role == "viewer":
             return "Approving takes an account whose role may."
@@ -49,15 +49,24 @@ def _why_not(actor: Actor, asked: Promotion, submitted: set[int]) -> str | None:
         return f"{asked.requested_by} asked for it, and that could be you by another way in."
     if any(one_person(each, asked.requested_by) for each in actor.vouched_by):
         return (
-            f"{asked.requested_by}, who asked for it, made your account: that could be one person."
+            f"{asked.requested_by}, who asked for it, made your account, token or password, or that"
+            " of who did: that could be one person."
         )
-    if asked.to_version in submitted:
-        return "You submitted the task it learned: approving takes somebody else."
+    for each in submitters:
+        if one_person(actor.name, each):
+            return "You submitted the task it learned: approving takes somebody else."
+        if any(one_person(voucher, each) for voucher in actor.vouched_by):
+            return (
+                f"{each}, who submitted the task it learned, made your account, token or password,"
+                " or that of who did: that could be one person."
+            )
     return None
 
 
-def _submitted(session: Session, sequence: SequenceRow, name: str, versions: set[int]) -> set[int]:
-    """Of these versions, those whose task an actor submitted, by whatever way he came in."""
+def _submitters(
+    session: Session, sequence: SequenceRow, versions: set[int]
+) -> Mapping[int, Sequence[str]]:
+    """Who submitted the task of each of these versions."""
     wanted = (
         select(Task.position, SubmissionRow.submitted_by)
         .join(ArrivalRow, (ArrivalRow.task == Task.name) & (ArrivalRow.sequence == sequence.name))
@@ -68,4 +77,7 @@ def _submitted(session: Session, sequence: SequenceRow, name: str, versions: set
             ArrivalRow.state.in_(("running", "learned")),
         )
     )
-    return {position for position, by in session.execute(wanted) if one_person(name, by)}
+    found: dict[int, list[str]] = {}
+    for position, by in session.execute(wanted):
+        found.setdefault(position, []).append(by)
+    return found

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, joinedload
 
 from lori_core.config import Read
-from lori_core.errors import CheckFailed
-from registry import decided
+from lori_core.errors import BadInput, CheckFailed
+from registry import decided, lineage
 from registry.decision_models import ReportRow
+from registry.gate_view import why_stale
+from registry.gating.policy import policy_of_record
 from registry.models import Sequence as SequenceRow
 from registry.sequence_records import GateBrief, SequenceHead
 from registry.version_rows import VersionRow
@@ -27,7 +29,7 @@ def sequence_head(
 ) -> SequenceHead:
     """What it is, and what serves: by our rows; where those contradict the log, it says so."""
     filed = [each for each in versions if each.filed]
-    champion = candidate = previous = since = fault = None
+    champion = candidate = previous = since = fault = logged = None
     try:
         entry = decided.serving_entry(session, owner, "champion")
         champion = decided.serving(session, owner, "champion")
@@ -36,6 +38,7 @@ def sequence_head(
         since = None if entry is None else entry.created
     except CheckFailed as error:
         fault = str(error)
+        logged = decided.serving_by_log(session, owner, "champion")
     return SequenceHead(
         name=owner.name,
         base_path=owner.base_path,
@@ -51,6 +54,7 @@ def sequence_head(
         candidate=candidate,
         previous=previous,
         fault=fault,
+        logged_champion=logged,
     )
 
 
@@ -72,17 +76,28 @@ def gate_brief(
     mine = next((row for row in rows if row.number == newest), None)
     if mine is None:
         return None, verdicts
-    document = session.scalar(select(ReportRow.document).where(ReportRow.id == mine.id)) or {}
-    rules = cast("list[dict[str, Any]]", document.get("rules", []))
+    row = session.get_one(ReportRow, mine.id, options=[joinedload(ReportRow.policy)])
+    rules = cast("list[dict[str, Any]]", row.document.get("rules", []))
     refusing = [rule for rule in rules if not rule["ok"]]
     brief = GateBrief(
         version=mine.number,
         ok=mine.ok,
         at=mine.created,
         rules=len(rules),
+        refusals=len(refusing),
         refusing=tuple(
             (str(rule["rule"]), str(rule["verdict"]), str(rule["why"]))
             for rule in refusing[:REFUSING]
         ),
+        stale=_stale(session, row),
     )
     return brief, verdicts
+
+
+def _stale(session: Session, row: ReportRow) -> tuple[str, ...]:
+    owner = session.get_one(SequenceRow, row.sequence_id)
+    try:
+        policy = policy_of_record(lineage.sequence_record(session, owner))
+    except BadInput as error:  # the promotions page says no more; this one has more to show
+        return (f"what the gate asks now cannot be told: {error}",)
+    return tuple(why_stale(row, decided.serving_by_log(session, owner, "champion"), policy))

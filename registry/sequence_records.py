@@ -10,8 +10,8 @@ from registry.matrix_view import GuardsView, MatrixView, Score
 from registry.overlaps import OverlapsView
 from registry.queue_records import SequenceQueue
 from registry.records import CertificateLevel, VersionState
-from registry.score_changes import Change
-from registry.score_curves import Mean, VersionFigures
+from registry.score_changes import Change, NotComparable
+from registry.score_curves import Earlier, Mean, VersionFigures
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +38,8 @@ class SequenceHead:
     previous: int | None
     fault: str | None
     """Why it is not known what serves: the log is not what it was."""
+    logged_champion: int | None
+    """Where there is a fault: what the log alone still says serves; None where it says nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +50,12 @@ class GateBrief:
     ok: bool
     at: datetime
     rules: int
+    refusals: int
+    """How many of them refuse."""
     refusing: tuple[tuple[str, str, str], ...]
-    """Rules that refuse: name, verdict, and why in one sentence."""
+    """The first of those: name, verdict, and why in one sentence."""
+    stale: tuple[str, ...]
+    """Why it may say something else when the version is judged again; empty: nothing we know of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +66,7 @@ class Loss:
     position: int
     best_at: int
     """The version it was at its best."""
-    change: Change
+    change: Change | NotComparable
     """Positive: lost."""
 
 
@@ -78,6 +84,8 @@ class ReadSummary:
     forgetting: Mean | None
     worst: Loss | None
     """Of the newest version. None: nothing was learned before it, or nothing was measured."""
+    earlier: Earlier
+    """The tasks before the newest version, by how it is known what they lost."""
     all_proved: bool
     """Every earlier task is proved unchanged."""
 
@@ -89,7 +97,7 @@ class TaskGap:
     sequence: str
     version: int
     alone: Score
-    change: Change
+    change: Change | NotComparable
     """From alone to here; negative: behind."""
 
 
@@ -108,9 +116,9 @@ class TaskLine:
     """Just after it was learned."""
     now: Score | None
     """At the newest version."""
-    gain: Change | None
+    gain: Change | NotComparable | None
     """From the base to its own version."""
-    ahead: Change | None
+    ahead: Change | NotComparable | None
     """From the base to the version before its own: what the earlier tasks did for it."""
     lost: Loss | None
     gap: TaskGap | None

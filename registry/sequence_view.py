@@ -3,15 +3,21 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
 from lori_core.config import Read
 from registry import lineage
 from registry.capacity_view import capacity_view
 from registry.clock import now
+from registry.covering import covered_versions
+from registry.gating.evidence import has_heads
 from registry.matrix_view import guards_view, matrix_view
+from registry.models import Certificate, Version
 from registry.overlaps import overlaps
 from registry.queue_view import sequence_queue
-from registry.score_changes import Comparing
-from registry.score_curves import VersionFigures, Worst, kept_figures
+from registry.score_changes import Change, Comparing, NotComparable
+from registry.score_curves import Earlier, VersionFigures, Worst, kept_figures
 from registry.score_grid import MODES, Owner, ScoreGrid, grids
 from registry.sequence_head import gate_brief, sequence_head
 from registry.sequence_records import (
@@ -63,20 +69,31 @@ def sequence_view(
         )
         measured = grids(session, mine, {shown, serves})
         grid = measured[shown]
+        filed = frozenset(each.version for each in versions if each.filed)
+        newest = max(filed, default=0)
+        levels = [(each.version, each.level, each.read) for each in versions]
+        covered = {mode: covered_versions(levels, mode) for mode in MODES}
         matrix = matrix_view(
-            name, grid, trained=shown == serves, certified=certified, rows=rows, columns=columns
+            name,
+            grid,
+            trained=shown == serves,
+            covered=covered[shown],
+            filed=filed,
+            encoder=_is_encoder(session, owner.id),
+            rows=rows,
+            columns=columns,
         )
         comparing = {
             each.read: Comparing(
                 registry=registry,
                 session=session,
                 grid=each,
-                certified=certified,
+                covered=covered[each.read],
             )
             for each in measured.values()
         }
         figures = {
-            each: kept_figures(compared.grid, certified) for each, compared in comparing.items()
+            each: kept_figures(compared.grid, covered[each]) for each, compared in comparing.items()
         }
         head = sequence_head(session, owner, serves, len(tasks), versions)
         in_window = [line.version for line in matrix.lines if line.version]
@@ -87,13 +104,15 @@ def sequence_view(
             [task.sparsity for task in tasks[len(versions) :]],
         )
         gate, verdicts = gate_brief(session, owner.id, head.newest)
-        lines = task_lines(session, owner, tasks, matrix.columns, comparing[shown], capacity.left)
+        lines = task_lines(
+            session, owner, tasks, matrix.columns, comparing[shown], capacity.left, newest
+        )
         guarded = _names(owner.settings.get("guards"))
-        guards = guards_view(session, owner.id, grid, guarded, matrix.first_column)
+        guards = guards_view(session, owner.id, grid, guarded, matrix.first_column, newest)
         return SequenceView(
             head=head,
             reads=tuple(
-                _read_summary(comparing.get(each), figures.get(each, ()), each, serves)
+                _read_summary(comparing.get(each), figures.get(each, ())[:newest], each, serves)
                 for each in MODES
             ),
             read=shown,
@@ -103,7 +122,9 @@ def sequence_view(
             guards=guards,
             served_guards=guards
             if shown == serves
-            else guards_view(session, owner.id, measured[serves], guarded, matrix.first_column),
+            else guards_view(
+                session, owner.id, measured[serves], guarded, matrix.first_column, newest
+            ),
             tasks=lines,
             versions=_version_lines(
                 versions,
@@ -117,7 +138,9 @@ def sequence_view(
             gaps=tuple(
                 (line.left_before, line.gap)
                 for line in lines
-                if line.gap is not None and line.left_before is not None
+                if line.gap is not None
+                and line.left_before is not None
+                and not isinstance(line.gap.change, NotComparable)
             ),
             capacity=capacity,
             overlaps=overlaps(
@@ -130,8 +153,8 @@ def sequence_view(
         )
 
 
-def score_grid(registry: Registry, name: str, read: Read) -> tuple[ScoreGrid, Mapping[int, str]]:
-    """R of one read mode, and the levels of the versions' certificates, for who writes all of it.
+def score_grid(registry: Registry, name: str, read: Read) -> tuple[ScoreGrid, frozenset[int]]:
+    """R of one read mode, and the versions whose certificates cover it, for who writes all of it.
 
     Raises:
         NotFound: there is no such sequence.
@@ -145,7 +168,8 @@ def score_grid(registry: Registry, name: str, read: Read) -> tuple[ScoreGrid, Ma
             tasks=tuple(task.name for task in declared_tasks(session, owner.id)),
             learned=max((each.version for each in versions), default=0),
         )
-        return grids(session, mine, {read})[read], {each.version: each.level for each in versions}
+        levels = [(each.version, each.level, each.read) for each in versions]
+        return grids(session, mine, {read})[read], covered_versions(levels, read)
 
 
 def _read_summary(
@@ -154,13 +178,12 @@ def _read_summary(
     """One mode at its newest version; the task that lost most is compared row by row."""
     newest = figures[-1] if figures else None
     worst = None if newest is None else newest.worst
+    cells = 0 if comparing is None else int((comparing.grid.cell[1:] > 0).sum())
     if comparing is None or newest is None:
         return ReadSummary(
-            read=read, trained=read == serves, measured=0, missing=0, average=None,
-            forgetting=None, worst=None, all_proved=False,
+            read=read, trained=read == serves, measured=cells, missing=0, average=None,
+            forgetting=None, worst=None, earlier=Earlier(), all_proved=False,
         )  # fmt: skip
-    grid = comparing.grid
-    cells = int((grid.cell[1:] > 0).sum())
     return ReadSummary(
         read=read,
         trained=read == serves,
@@ -169,18 +192,31 @@ def _read_summary(
         average=newest.average,
         forgetting=newest.forgetting,
         worst=None if worst is None else _loss(comparing, worst, newest.version),
+        earlier=newest.earlier,
         all_proved=newest.forgetting is not None
         and newest.forgetting.basis == "proved"
         and newest.forgetting.terms == newest.version - 1,
     )
 
 
-def _loss(comparing: Comparing, worst: Worst, version: int) -> Loss:
+def _loss(comparing: Comparing, worst: Worst, version: int) -> Loss | None:
+    """None where a cell of it is gone by now."""
     before, after = (worst.best_at, worst.position), (version, worst.position)
-    change = comparing.changes([(before, after)])[before, after]
+    change = comparing.changes([(before, after)]).get((before, after))
+    if not isinstance(change, Change):
+        return None
     return Loss(
         task=worst.task, position=worst.position, best_at=worst.best_at, change=change.turned
     )
+
+
+def _is_encoder(session: Session, sequence_id: int) -> bool:
+    document = session.scalar(
+        select(Certificate.document)
+        .join(Version, Version.certificate_id == Certificate.id)
+        .where(Version.sequence_id == sequence_id, Version.number == 1)
+    )
+    return document is not None and has_heads(document)
 
 
 def _version_lines(

@@ -10,17 +10,16 @@ import hashlib
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import cast
 
 from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.orm import Session
 
 from registry import passwords
 from registry.access_models import SignInRow
-from registry.accounts import owner
+from registry.accounts import acting, owner
 from registry.clock import now
 from registry.decision_models import AccountRow
-from registry.decisions import Actor, Role
+from registry.decisions import Actor
 from registry.store import Registry
 
 IDLE = timedelta(hours=12)
@@ -95,7 +94,11 @@ def signed_in(registry: Registry, secret: str, *, printed_token: str | None) -> 
         if found.account is None:
             valid = printed_token is not None and found.token_sha256 == _digest(printed_token)
             return _record(found, owner()) if valid else None
-        return None if found.account.disabled else _record(found, _acting(found.account))
+        return (
+            None
+            if found.account.disabled
+            else _record(found, acting(session, found.account, found.account.password_by))
+        )
 
 
 def proxied_in(registry: Registry, actor: Actor) -> SignIn:
@@ -136,10 +139,9 @@ def _begin(session: Session, row: SignInRow) -> Begun:
     secret = secrets.token_urlsafe(_SECRET_BYTES)
     row.sha256 = _digest(secret)
     _add(session, row)
-    return Begun(
-        sign_in=_record(row, owner() if row.account is None else _acting(row.account)),
-        secret=secret,
-    )
+    account = row.account
+    actor = owner() if account is None else acting(session, account, account.password_by)
+    return Begun(sign_in=_record(row, actor), secret=secret)
 
 
 def _add(session: Session, row: SignInRow) -> SignInRow:
@@ -159,16 +161,6 @@ def _lasting() -> tuple[ColumnElement[bool], ...]:
         SignInRow.ended.is_(None),
         SignInRow.expires > current,
         SignInRow.last_seen > current - IDLE,
-    )
-
-
-def _acting(account: AccountRow) -> Actor:
-    vouched = dict.fromkeys((account.made_by, account.password_by))
-    return Actor(
-        name=account.name,
-        role=cast(Role, account.role),
-        account=True,
-        vouched_by=tuple(each for each in vouched if each is not None),
     )
 
 

@@ -10,7 +10,7 @@ from registry import decided
 from registry.matrix_view import Score, score_at
 from registry.models import Sequence as SequenceRow
 from registry.models import Task
-from registry.score_changes import Alone, Change, Comparing, Spot
+from registry.score_changes import Alone, Change, Comparing, NotComparable, Spot
 from registry.score_grid import ScoreGrid
 from registry.sequence_records import Loss, TaskGap, TaskLine
 from registry.succession import KEY
@@ -53,14 +53,17 @@ def task_lines(
     columns: Sequence[str],
     comparing: Comparing,
     left: Sequence[float],
+    newest: int,
 ) -> tuple[TaskLine, ...]:
-    """The window's tasks; every pair of cells that is compared is asked for at once."""
+    """The window's tasks; every pair of cells that is compared is asked for at once.
+
+    `newest` is the newest filed version: what was measured above it is no figure of a task.
+    """
     grid = comparing.grid
-    newest = grid.learned
     place = {task.name: position for position, task in enumerate(tasks, start=1)}
     retired = decided.retired_tasks(session, owner)
     newer = {task.supersedes: task.name for task in tasks if task.supersedes}
-    best = {task: _best(grid, place[task]) for task in columns if place[task] < newest}
+    best = {task: _best(grid, place[task], newest) for task in columns if place[task] < newest}
     learned = [place[task] for task in columns if place[task] <= newest]
     pairs: list[tuple[Spot, Spot]] = [((0, i), (i, i)) for i in learned]
     pairs += [((0, i), (i - 1, i)) for i in learned if i > 1]
@@ -100,17 +103,17 @@ def task_lines(
     return tuple(lines)
 
 
-def _best(grid: ScoreGrid, position: int) -> int | None:
+def _best(grid: ScoreGrid, position: int, newest: int) -> int | None:
     """The first version at which a task was at its best, from its own to the one before the newest."""
     scores = [
         (score, -version)
-        for version in range(position, grid.learned)
+        for version in range(position, newest)
         if (score := grid.score(version, position)) is not None
     ]
     return -max(scores)[1] if scores else None
 
 
-def _gap(alone: Alone, change: Change) -> TaskGap:
+def _gap(alone: Alone, change: Change | NotComparable) -> TaskGap:
     cell = alone.scored.cell
     return TaskGap(
         sequence=alone.sequence,

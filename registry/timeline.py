@@ -113,6 +113,8 @@ def _places(what: What, sequence: Sequence, at: datetime | None) -> Select[Any]:
         stood_on = select(PromotionRow.report_id).where(
             PromotionRow.sequence_id == sequence.id, PromotionRow.report_id.is_not(None)
         )
+        if at is not None:  # a move that came later tells nothing yet
+            stood_on = stood_on.where(PromotionRow.created <= at)
         wanted = wanted.where(ReportRow.id.not_in(stood_on))
     if what == "log":
         wanted = wanted.where(EventRow.promotion_id.is_(None))

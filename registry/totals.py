@@ -12,6 +12,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from lori_core.config import Read
 from registry.arrival_models import ArrivalRow, HeldSequenceRow, SubmissionRow
 from registry.arrival_records import ArrivalState, SubmissionState
+from registry.covering import covers
 from registry.database import Database
 from registry.decided import STATES
 from registry.decision_models import (
@@ -244,9 +245,14 @@ def _forgetting(session: Session) -> tuple[WorstForgetting, ...]:
     for name, read, task, best, last, learned, serves, level, covered in terms:
         if best is None or last is None:
             continue
-        proved = level == "G2" and covered == read and learned == serves and learned is not None
+        same = learned is not None and learned == serves
+        proved = same and covers(level, covered, read)
         found = WorstForgetting(
-            sequence=name, read=read, task=task, value=best - last, proved=proved
+            sequence=name,
+            read=read,
+            task=task,
+            value=0.0 if proved else best - last,
+            proved=proved,
         )
         known = worst.get((name, read))
         # Of two that lost as much, the one that is only measured: it could be worse than it looks.

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from registry.changed_answers import AnswerCounts, answer_counts
 from registry.comparing import Difference, Found, difference
+from registry.score_changes import why_not
 
 PAGE = 25
 """Earlier tasks told at once: of each, two files of predictions may have to be read."""
@@ -36,8 +37,10 @@ class VersionChanges:
     """Earlier tasks in all."""
     proved: int
     """Of all, how many are proved unchanged."""
+    same_bits: int
+    """Of all, how many are of one function by digest, which no certificate covers."""
     measured: int
-    """Of all, how many have a score before and after that is not proved equal."""
+    """Of all, how many have a score before and after that is neither."""
     missing: int
     """Of all, how many lack a score."""
 
@@ -50,6 +53,7 @@ def changes_of(
     before: Mapping[str, Found],
     after: Mapping[str, Found],
     *,
+    covered: bool,
     page: int,
 ) -> VersionChanges:
     """Every earlier task from the version before to this one.
@@ -61,20 +65,23 @@ def changes_of(
         earlier: the tasks learned before it, in order.
         before: task -> its cell at the version before.
         after: task -> its cell at this version.
+        covered: whether this version's certificate covers the read the cells are of.
         page: from 1.
     """
     ordered = sorted(earlier, key=lambda task: _gain(before.get(task), after.get(task)))
     page = min(page, last_page(len(earlier), PAGE))
-    states = [_state(before.get(task), after.get(task)) for task in earlier]
+    states = [_state(before.get(task), after.get(task), covered=covered) for task in earlier]
     shown = ordered[(page - 1) * PAGE : page * PAGE]
     return VersionChanges(
         tasks=tuple(
-            task_change(home, sequence, task, version - 1, version, before, after) for task in shown
+            task_change(home, sequence, task, version - 1, version, before, after, covered=covered)
+            for task in shown
         ),
         page=page,
         size=PAGE,
         total=len(earlier),
         proved=states.count("proved"),
+        same_bits=states.count("same_bits"),
         measured=states.count("measured"),
         missing=states.count("missing"),
     )
@@ -93,15 +100,17 @@ def task_change(
     second: int,
     before: Mapping[str, Found],
     after: Mapping[str, Found],
+    *,
+    covered: bool,
 ) -> TaskChange:
     """One task from one version to another."""
     names = _named(sequence, first), _named(sequence, second)
     cells = before.get(task), after.get(task)
-    counts = answer_counts(home, *cells, names)
+    counts = answer_counts(home, *cells, names, covered=covered)
     return TaskChange(
         task=task,
         before=first,
-        score=difference(home, task, *cells, names),
+        score=difference(home, task, *cells, names, covered=covered),
         answers=counts if isinstance(counts, AnswerCounts) else None,
         answers_why=counts if isinstance(counts, str) else None,
     )
@@ -114,16 +123,17 @@ def _gain(before: Found | None, after: Found | None) -> tuple[int, float]:
     return 0, after.cell.value - before.cell.value
 
 
-def _state(before: Found | None, after: Found | None) -> str:
+def _state(before: Found | None, after: Found | None, *, covered: bool) -> str:
     if before is None or after is None:
         return "missing"
     one, other = before.cell, after.cell
-    same = (one.test_digest, one.base_digest, one.effective_digest) == (
-        other.test_digest,
+    same = why_not(one, other) is None and (one.base_digest, one.effective_digest) == (
         other.base_digest,
         other.effective_digest,
     )
-    return "proved" if same else "measured"
+    if not same:
+        return "measured"
+    return "proved" if covered else "same_bits"
 
 
 def _named(sequence: str, version: int) -> str:

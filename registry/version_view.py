@@ -12,6 +12,7 @@ from lori_core.config import Read
 from lori_core.errors import CheckFailed
 from registry import decided, lineage
 from registry.comparing import cells_at
+from registry.covering import covers
 from registry.decision_models import ExportRow
 from registry.decisions import BARE_BASE, Alias
 from registry.models import Adapter, Evaluation, Note, Sequence, Task, Version
@@ -201,7 +202,10 @@ def version_view(
         filed, mask = lineage.filed_version(row), lineage.mask_record(row)
         task = lineage.task_record(own)
     notes, files = read_notes(noted), files_of(filed, home)
-    changes = changes_of(home, sequence, version, earlier, before, after, page=page)
+    covered = covers(row.certificate.level, row.certificate.read, mode)
+    changes = changes_of(
+        home, sequence, version, earlier, before, after, covered=covered, page=page
+    )
     return VersionView(
         sequence=sequence,
         version=version,
@@ -233,7 +237,7 @@ def version_view(
             adopted="adopted" in task.config,
         ),
         mask=_mask(mask, notes.sizes or files.sizes(mask.total)),
-        own=task_change(home, sequence, filed.task, 0, version, base, after),
+        own=task_change(home, sequence, filed.task, 0, version, base, after, covered=False),
         changes=changes,
         safety=safety,
         adapter_sha256=filed.adapter_sha256,
@@ -257,7 +261,8 @@ def serving_as(session: Session, owner: Sequence) -> tuple[dict[Alias, int], str
             if version is not None:
                 found[alias] = version
     except CheckFailed as error:
-        return {}, str(error)
+        logged = decided.serving_by_log(session, owner, "champion")
+        return {}, f"{decided.shown_version(logged)}, by the log alone: {error}"
     return found, None
 
 

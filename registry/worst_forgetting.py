@@ -13,10 +13,11 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from lori_core.config import Read
+from registry.covering import covered_versions, covers
 from registry.models import Certificate, Evaluation, Task, Version
 from registry.models import Sequence as SequenceRow
-from registry.score_changes import Basis, how_to_compare, read_cells, row_by_row
-from registry.score_curves import Worst, figures_of
+from registry.score_changes import Basis, NotComparable, how_to_compare, read_cells, row_by_row
+from registry.score_curves import Earlier, Worst, figures_of
 from registry.score_grid import CELL, Owner, ScoreGrid, made_grid
 from registry.store import Registry
 
@@ -32,6 +33,8 @@ class WorstForgetting:
     n: int
     task: str
     basis: Basis
+    earlier: Earlier
+    """Every earlier task, by how it is known what it lost."""
     proved: bool
     """Every earlier task is proved unchanged: nothing was lost."""
 
@@ -43,6 +46,8 @@ class Newest:
     version: int
     level: str
     """Of its certificate."""
+    certified: str
+    """The read mode its certificate is of."""
     read: Read
     """The mode its sequence serves."""
 
@@ -64,7 +69,11 @@ def worst_forgetting(
 
 def _all_proved(session: Session, newest: Mapping[int, Newest]) -> dict[int, WorstForgetting]:
     """Those of which every earlier task is the function it was, by digest and certificate."""
-    covered = [identity for identity, each in newest.items() if each.level in {"G1", "G2"}]
+    covered = [
+        identity
+        for identity, each in newest.items()
+        if covers(each.level, each.certified, each.read)
+    ]
     if not covered:
         return {}
     last = (
@@ -109,8 +118,9 @@ def _all_proved(session: Session, newest: Mapping[int, Newest]) -> dict[int, Wor
         ):
             rows_scored = min(latest[1] for _, latest in cells if latest is not None)
             found[identity] = WorstForgetting(
-                value=0.0, low=0.0, high=0.0, n=rows_scored, task="", basis="proved", proved=True
-            )
+                value=0.0, low=0.0, high=0.0, n=rows_scored, task="", basis="proved",
+                earlier=Earlier(proved=len(cells)), proved=True,
+            )  # fmt: skip
     return found
 
 
@@ -121,17 +131,17 @@ def _measured(
     if not rest:
         return {}
     tasks: dict[int, list[str]] = {identity: [] for identity in rest}
-    certified: dict[int, dict[int, str]] = {identity: {} for identity in rest}
+    certified: dict[int, list[tuple[int, str, str]]] = {identity: [] for identity in rest}
     named = select(Task.sequence_id, Task.name).where(Task.sequence_id.in_(sorted(rest)))
     for identity, name in session.execute(named.order_by(Task.position)):
         tasks[identity].append(name)
     levels = (
-        select(Version.sequence_id, Version.number, Certificate.level)
+        select(Version.sequence_id, Version.number, Certificate.level, Certificate.read)
         .join(Certificate, Certificate.id == Version.certificate_id)
         .where(Version.sequence_id.in_(sorted(rest)))
     )
-    for identity, number, level in session.execute(levels):
-        certified[identity][number] = level
+    for identity, number, level, read in session.execute(levels):
+        certified[identity].append((number, level, read))
     mode = func.coalesce(SequenceRow.adapter["read"].as_string(), "inherited")
     cells: dict[int, list[Any]] = {identity: [] for identity in rest}
     rows = session.execute(
@@ -149,16 +159,15 @@ def _measured(
         cells[row[-1]].append(row)
     grids: dict[int, ScoreGrid] = {}
     worst: dict[int, Worst] = {}
+    earlier: dict[int, Earlier] = {}
     for identity, each in rest.items():
         owner = Owner(store="", id=identity, tasks=tuple(tasks[identity]), learned=each.version)
         grids[identity] = made_grid(owner, each.read, [row[:-1] for row in cells[identity]])
-        figures_then = figures_of(grids[identity], certified[identity])[
-            each.version - 1 : each.version
-        ]
-        for figures in figures_then:
+        covered = covered_versions(certified[identity], each.read)
+        for figures in figures_of(grids[identity], covered)[each.version - 1 : each.version]:
             if figures.worst is not None:
-                worst[identity] = figures.worst
-    return _row_by_row(registry, session, rest, grids, worst)
+                worst[identity], earlier[identity] = figures.worst, figures.earlier
+    return _row_by_row(registry, session, rest, grids, worst, earlier)
 
 
 def _row_by_row(
@@ -167,6 +176,7 @@ def _row_by_row(
     rest: Mapping[int, Newest],
     grids: Mapping[int, ScoreGrid],
     worst: Mapping[int, Worst],
+    earlier: Mapping[int, Earlier],
 ) -> dict[int, WorstForgetting]:
     def spots(identity: int) -> tuple[int, int]:
         found, grid = worst[identity], grids[identity]
@@ -184,11 +194,13 @@ def _row_by_row(
                 name = f"R[{before.cell.version}, {before.cell.task}]"
                 evidence = how_to_compare(registry, rest[identity].read)
                 change = row_by_row(evidence, before, name, after).turned
-                told = change.value, change.low, change.high, change.n, change.basis
+                if not isinstance(change, NotComparable):
+                    told = change.value, change.low, change.high, change.n, change.basis
         value, low, high, n, basis = told
         found[identity] = WorstForgetting(
-            value=value, low=low, high=high, n=n, task=lost.task, basis=basis, proved=False
-        )
+            value=value, low=low, high=high, n=n, task=lost.task, basis=basis,
+            earlier=earlier[identity], proved=False,
+        )  # fmt: skip
     return found
 
 

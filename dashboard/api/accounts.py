@@ -2,17 +2,20 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Request
 
+from dashboard.attempts import address_key, name_key
 from dashboard.bodies import AccountBody, Name, PasswordBody, RoleBody, TokenBody, WebhookBody
 from dashboard.office import (
     Reader,
     ReadingAccounts,
     ReadingWebhooks,
     RowNumber,
+    TheOffice,
     WritingAccounts,
     WritingWebhooks,
 )
+from lori_core.errors import CheckFailed
 from registry.accounts import Issued, Token
 from registry.decisions import Account, Actor
 from registry.outbox import Delivery, NewWebhook, Webhook
@@ -47,9 +50,18 @@ def change_role(book: WritingAccounts, name: Named, body: RoleBody) -> Account:
 
 
 @router.put("/accounts/{name}/password")
-def set_password(book: WritingAccounts, name: Named, body: PasswordBody) -> Account:
+def set_password(
+    request: Request, office: TheOffice, book: WritingAccounts, name: Named, body: PasswordBody
+) -> Account:
     """Set the password to sign in at the pages with; an admin anybody's, everybody his own."""
-    return book.set_password(name, body.password)
+    if name != book.actor.name or body.current is None:
+        return book.set_password(name, body.password)
+    keys = (address_key(office.proxy.address(request)), name_key(name))
+    if office.attempts.take(*keys):
+        raise CheckFailed("password", "too many tries; wait five minutes")
+    made = book.set_password(name, body.password, body.current)
+    office.attempts.forget_one(*keys)
+    return made
 
 
 @router.post("/accounts/{name}/disable")

@@ -8,10 +8,10 @@ from typing import Annotated, get_args
 
 from fastapi import APIRouter, Path, Query
 
-from dashboard.bodies import Name, Number, ReasonBody, SubmissionBody
+from dashboard.bodies import Name, ReasonBody, SubmissionBody
 from dashboard.office import Readable, ReadingQueue, RowNumber, WritingQueue
 from lori_core.errors import BadInput
-from registry.arrival_records import Arrival, ArrivalState, HeldSequence, Submission
+from registry.arrival_records import OPEN, Arrival, ArrivalState, HeldSequence, Submission
 from registry.clock import now
 from registry.plain import LARGEST
 from registry.queue_records import QueueView
@@ -21,7 +21,10 @@ router = APIRouter(prefix="/api", tags=["arrivals"])
 
 Sequence = Annotated[Name, Path()]
 OptionalSequence = Annotated[Name | None, Query()]
-Last = Annotated[int | None, Query(ge=1, le=LARGEST)]
+MOST = 1000
+"""Arrivals or submissions in an answer, those that are not over yet apart: they are counted from it."""
+
+Last = Annotated[int | None, Query(ge=1, le=MOST)]
 States = Annotated[str | None, Query(max_length=100)]
 
 STATES: tuple[ArrivalState, ...] = get_args(ArrivalState)
@@ -41,7 +44,7 @@ def submit(queue: WritingQueue, body: SubmissionBody) -> Submission:
 
 @router.get("/submissions")
 def submissions(
-    queue: ReadingQueue, last: Annotated[Number, Query(ge=1)] = 20
+    queue: ReadingQueue, last: Annotated[int, Query(ge=1, le=MOST)] = 20
 ) -> tuple[Submission, ...]:
     """The newest submissions, in the order they came."""
     return queue.submissions(last)
@@ -60,8 +63,13 @@ def arrivals(
     states: States = None,
     last: Last = None,
 ) -> tuple[Arrival, ...]:
-    """Arrivals in the order they came; `states=waiting,running` names those wanted."""
-    return queue.arrivals(sequence, states=_states(states), last=last)
+    """Arrivals in the order they came; `states=waiting,running` names those wanted.
+
+    Without `last` the newest 1000; of states that are not over yet, all.
+    """
+    wanted = _states(states)
+    whole = wanted is not None and set(wanted) <= set(OPEN)
+    return queue.arrivals(sequence, states=wanted, last=last or (None if whole else MOST))
 
 
 @router.get("/arrivals/{arrival}")

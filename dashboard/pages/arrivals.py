@@ -175,7 +175,7 @@ def _shown(
     status: int = 200,
 ) -> Response:
     view = queue_view(registry, now(), sequence=sequence, page=page)
-    first = sequence is None and page == 1
+    first = sequence is None and view.page == 1
     return show(
         request,
         visitor,

@@ -41,6 +41,8 @@ class Tally:
     """It lies below."""
     proved: int
     """Proved equal."""
+    same_bits: int
+    """The same bits, which no certificate covers."""
     open: int
     """The interval holds zero: these rows do not tell."""
     not_compared: int
@@ -111,13 +113,18 @@ def compare_page(
 
 def tally(rows: Sequence[Difference]) -> Tally:
     """Count on how many tasks the second is better, worse, or not told apart."""
-    told = [row.change for row in rows if row.change is not None and row.how != "proved"]
+    told = [
+        row.change
+        for row in rows
+        if row.change is not None and row.how not in ("proved", "same_bits")
+    ]
     better = sum(change.low > 0 for change in told)
     worse = sum(change.high < 0 for change in told)
     return Tally(
         better=better,
         worse=worse,
         proved=sum(row.how == "proved" for row in rows),
+        same_bits=sum(row.how == "same_bits" for row in rows),
         open=len(told) - better - worse,
         not_compared=sum(row.change is None for row in rows),
     )
@@ -131,6 +138,7 @@ def _figure(rows: Sequence[Difference], comparison: Comparison) -> Figure:
             low=row.change.low,
             high=row.change.high,
             proved=row.how == "proved",
+            same_bits=row.how == "same_bits",
         )
         for row in rows
         if row.change is not None

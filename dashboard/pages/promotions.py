@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from dashboard.downloads import pieces
-from dashboard.forms import Field
+from dashboard.forms import Field, refuse_elsewhere
 from dashboard.office import RowNumber, VersionNumber
 from dashboard.pages.shown import show
 from dashboard.pages.version import TheDownloads
@@ -140,6 +140,7 @@ def promotions(
 
 @router.get("/sequences/{sequence}/versions/{version}/evidence.zip")
 async def evidence(
+    request: Request,
     visitor: Viewing,
     registry: PageRegistry,
     sequence: PageSequence,
@@ -147,6 +148,7 @@ async def evidence(
     downloads: TheDownloads,
 ) -> Response:
     """Everything recorded about a version, as data and as a page, signed: what `lori evidence` writes."""
+    refuse_elsewhere(request)
     await run_in_threadpool(registry.version, sequence, version)
     packed = await downloads.evidence_zip(sequence, version)
     return StreamingResponse(

@@ -92,9 +92,9 @@ def matrix_csv(
     visitor: Viewing, registry: PageRegistry, sequence: PageSequence, read: Read
 ) -> Response:
     """All of R under one read mode, one line a place."""
-    grid, levels = score_grid(registry, sequence, read)
+    grid, covered = score_grid(registry, sequence, read)
     return StreamingResponse(
-        _encoded(grid_csv(grid, levels)),
+        _encoded(grid_csv(grid, covered)),
         media_type="text/csv; charset=utf-8",
         headers=_download(f"{sequence}-{read}.csv"),
     )

@@ -10,6 +10,7 @@ from dashboard.plots.overlaps import overlaps
 from registry.capacity_view import CapacityGroup
 from registry.matrix_view import MatrixMap
 from registry.overlaps import OverlapsView
+from registry.score_changes import NotComparable
 from registry.score_curves import Mean, VersionFigures
 from registry.sequence_records import TaskGap
 
@@ -63,6 +64,7 @@ def gaps(found: Sequence[tuple[float, TaskGap]]) -> Figure:
             n=gap.change.n,
         )
         for left, gap in ordered
+        if not isinstance(gap.change, NotComparable)
     )
     return curves(
         [Line(name="gap", points=points)],

@@ -10,9 +10,11 @@ from typing import Literal
 
 from dashboard.pages.words import MINUS
 from lori_core.config import Read
+from registry.decided import shown_version
 from registry.decisions import BARE_BASE
 from registry.matrix_view import GuardsView
-from registry.score_changes import Change
+from registry.score_changes import Change, NotComparable
+from registry.score_curves import Earlier
 from registry.sequence_records import Loss, ReadSummary, SequenceHead, SequenceView
 
 Tone = Literal["proved", "measured", "missing", "undefined", "fail", "info"]
@@ -80,7 +82,7 @@ def lost(head: SequenceHead, served: ReadSummary) -> Said:
     if served.worst is None:
         text = f"What was forgotten is not known: no earlier task was measured {mode}."
         return Said(tone="missing", mark="not measured", text=text)
-    return Said(tone="measured", mark="measured", text=f"{_fell(served.worst)}, {mode}.")
+    return _told(served, mode)
 
 
 def contrast(other: ReadSummary) -> Said:
@@ -90,8 +92,7 @@ def contrast(other: ReadSummary) -> Said:
         text = f"{mode} nothing was forgotten either, with the task id given, in the reference runtime."
         return Said(tone="proved", mark="proved", text=text)
     assert other.worst is not None
-    told = _fell(other.worst)
-    return Said(tone="measured", mark="measured", text=f"{mode} {told[0].lower()}{told[1:]}.")
+    return _told(other, mode, first=True)
 
 
 def guarded(view: GuardsView) -> list[Said]:
@@ -100,9 +101,10 @@ def guarded(view: GuardsView) -> list[Said]:
     for found in view.worst:
         if found is None:
             continue
-        guard, task, value = found
+        guard, task, score = found
         text = (
-            f"Guard {guard} scores {100 * value:.1f} under the adapter that serves {task}, where it is"
+            f"Guard {guard} scores {100 * score.value:.1f}"
+            f" [{100 * score.low:.1f}, {100 * score.high:.1f}], n {score.n}, under the adapter that serves {task}, where it is"
             " lowest: its own column holds for its own users alone."
         )
         if guard != task:
@@ -113,7 +115,8 @@ def guarded(view: GuardsView) -> list[Said]:
 def serving(head: SequenceHead) -> str:
     """What serves, in a few words."""
     if head.fault is not None:
-        return "unknown"
+        logged = head.logged_champion
+        return "unknown" if logged is None else f"{shown_version(logged)}, by the log alone"
     if head.champion is None:
         return "nothing yet"
     return "the bare base" if head.champion == BARE_BASE else f"version {head.champion}"
@@ -127,8 +130,40 @@ def points(change: Change) -> str:
     ).replace("-", MINUS)
 
 
+def known(earlier: Earlier) -> str:
+    """How many earlier tasks are proved, and what is not known of the rest."""
+    rest = [
+        (earlier.same_bits, "of the same bits, without a certificate that covers them"),
+        (earlier.measured, "measured"),
+        (earlier.missing, "not measured"),
+        (earlier.incomparable, "not comparable (other rows, or another metric)"),
+    ]
+    told = [f"{earlier.proved} of {_count(earlier.total, 'earlier task')} proved"]
+    return ", ".join([*told, *(f"{count} {what}" for count, what in rest if count)])
+
+
+def _told(summary: ReadSummary, mode: str, *, first: bool = False) -> Said:
+    """The worst loss as it is known; `mode` stands before it where it comes `first`."""
+    worst = summary.worst
+    assert worst is not None
+    tone: Tone = "measured"
+    mark = "measured"
+    if worst.change.basis in ("proved", "none"):  # of the rest, nothing is known
+        text, tone, mark = known(summary.earlier), "missing", "not all measured"
+    elif worst.change.basis == "same_bits":
+        text, tone, mark = known(summary.earlier), "info", "same bits"
+    else:
+        text = _fell(worst)
+        left = summary.earlier.missing + summary.earlier.incomparable
+        text += f" ({known(summary.earlier)})" if left else ""
+    if not first:
+        return Said(tone=tone, mark=mark, text=f"{text}, {mode}.")
+    return Said(tone=tone, mark=mark, text=f"{mode} {text[0].lower()}{text[1:]}.")
+
+
 def _fell(worst: Loss) -> str:
     change = worst.change
+    assert not isinstance(change, NotComparable)
     paired = "" if change.basis == "paired" else " (rows not paired)"
     if change.value <= 0:
         return (

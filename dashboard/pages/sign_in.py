@@ -134,7 +134,7 @@ def change_password(
         return _password_page(request, visitor, "The current password is not right.", 403)
     office.attempts.forget_one(*keys)
     try:
-        Accounts(office.registry, visitor.actor).set_password(name, password)
+        Accounts(office.registry, visitor.actor).set_password(name, password, current)
     except BadInput as error:
         return _password_page(request, visitor, str(error), 400)
     begun = sign_ins.with_password(office.registry, name, password)

@@ -10,6 +10,7 @@ from starlette.responses import Response, StreamingResponse
 
 from dashboard.bodies import Name
 from dashboard.downloads import Downloads, Wanted, pieces
+from dashboard.forms import refuse_elsewhere
 from dashboard.links import find_links
 from dashboard.office import VersionNumber
 from dashboard.pages.shown import show
@@ -182,6 +183,7 @@ def certificate(
 
 @router.get("/sequences/{sequence}/versions/{version}/adapter.zip")
 async def adapter(
+    request: Request,
     visitor: Viewing,
     registry: PageRegistry,
     sequence: PageSequence,
@@ -191,6 +193,7 @@ async def adapter(
     read: Read | None = None,
 ) -> Response:
     """What a task reads at a version as a plain PEFT folder; its digest is recorded like any export's."""
+    refuse_elsewhere(request)
     chosen, mode = await run_in_threadpool(_chosen, registry, sequence, version, task, read)
     wanted = Wanted(sequence=sequence, version=version, task=chosen, read=mode)
     packed = await downloads.adapter_zip(wanted)
@@ -278,6 +281,7 @@ def _changes(changes: VersionChanges) -> Figure | None:
             low=None if each.score.how == "proved" else each.score.change.low,
             high=None if each.score.how == "proved" else each.score.change.high,
             proved=each.score.how == "proved",
+            same_bits=each.score.how == "same_bits",
         )
         for each in changes.tasks
         if each.score.change is not None

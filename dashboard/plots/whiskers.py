@@ -17,43 +17,59 @@ class Difference:
     low: float | None = None
     high: float | None = None
     proved: bool = False
+    same_bits: bool = False
+    """Of one adapter, by digest, which no certificate covers."""
 
 
 def differences(rows: Sequence[Difference], *, x: str) -> Figure:
-    """Dots with intervals, in points, the first row on top; proved ones are squares without one."""
+    """Dots with intervals, in points, the first row on top; proved ones are squares without one.
+
+    Those of the same bits are neutral: neither proved nor compared.
+    """
     zero = {
         "type": "line", "xref": "x", "x0": 0, "x1": 0, "yref": "paper", "y0": 0, "y1": 1,
         "line": {"color": "@zero", "width": 1}, "layer": "below",
     }  # fmt: skip
-    measured = [row for row in rows if not row.proved]
+    measured = [row for row in rows if not row.proved and not row.same_bits]
+    same = [row for row in rows if row.same_bits]
     proved = [row for row in rows if row.proved]
     names = [row.name for row in rows]
     return make_figure(
-        [trace for trace in (_measured(measured), _proved(proved)) if trace["x"]],
+        [
+            trace
+            for trace in (
+                _measured(measured),
+                _measured(same, "same bits", "@zero"),
+                _proved(proved),
+            )
+            if trace["x"]
+        ],
         {
             "xaxis": number_axis(x),
             "yaxis": name_axis(names)
             | {"autorange": "reversed", "categoryorder": "array", "categoryarray": names},
             "shapes": [zero],
-            "showlegend": bool(measured and proved),
+            "showlegend": sum(map(bool, (measured, same, proved))) > 1,
         },
     )
 
 
-def _measured(rows: Sequence[Difference]) -> dict[str, Any]:
+def _measured(
+    rows: Sequence[Difference], name: str = "measured", colour: str = "@line-1"
+) -> dict[str, Any]:
     return {
         "type": "scatter",
-        "name": "measured",
+        "name": name,
         "mode": "markers",
         "x": [_points(row.value) for row in rows],
         "y": [row.name for row in rows],
-        "marker": {"color": "@line-1", "size": 8},
+        "marker": {"color": colour, "size": 8},
         "error_x": {
             "type": "data",
             "symmetric": False,
             "array": [_apart(row.high, row.value) for row in rows],
             "arrayminus": [_apart(row.value, row.low) for row in rows],
-            "color": "@line-1",
+            "color": colour,
             "thickness": 1.5,
             "width": 4,
         },

@@ -84,10 +84,13 @@ def list_(json_: bool) -> None:
         if json_:
             print_json(to_json(tuple[Account, ...], found))
             return
-        table = Table("name", "role", "state", "created", "made by")
+        table = Table("name", "role", "state", "created", "made by", "password by")
         for each in found:
             state = "disabled" if each.disabled else "active"
-            table.add_row(each.name, each.role, state, shown(each.created), each.made_by or "–")
+            table.add_row(
+                each.name, each.role, state, shown(each.created), each.made_by or "–",
+                each.password_by or "–",
+            )  # fmt: skip
         print_table(table)
 
 
@@ -105,15 +108,18 @@ def role(name: str, role: str) -> None:
 
 @accounts.command()
 @click.argument("name")
-def password(name: str) -> None:
+@click.option("--own", is_flag=True, help="Ask for the current one first: to change your own.")
+def password(name: str, own: bool) -> None:
     """Set the password NAME signs in at the pages with: asked for, or one line on stdin.
 
-    Where somebody is signed in by the old one, he is no more. Anybody may set his own.
+    Where somebody is signed in by the old one, he is no more. Anybody may change his own (--own; on
+    stdin the current one is the first line, the new one the second).
     """
     from flows.desk import at_desk
 
     with at_desk() as here:
-        made = here.accounts.set_password(name, ask_password())
+        current = ask_password("Current password", twice=False) if own else None
+        made = here.accounts.set_password(name, ask_password(), current)
         click.echo(f"{made.name} signs in by the new password")
 
 
@@ -189,10 +195,10 @@ def revoke(token: int) -> None:
         click.echo(f"token {here.accounts.revoke(token).id} is revoked")
 
 
-def ask_password() -> str:
-    """The password: asked for twice at a terminal, else the first line of stdin."""
+def ask_password(what: str = "Password", *, twice: bool = True) -> str:
+    """The password: asked for (twice) at a terminal, else the next line of stdin."""
     if sys.stdin.isatty():
-        return str(click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
+        return str(click.prompt(what, hide_input=True, confirmation_prompt=twice, err=True))
     return sys.stdin.readline().rstrip("\r\n")
 
 

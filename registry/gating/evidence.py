@@ -19,6 +19,7 @@ from sqlalchemy import select
 from lori_core.config import Read
 from lori_core.digests import sha256_bytes
 from registry import lineage
+from registry.covering import covers
 from registry.gating.cells import Cells, Measured
 from registry.gating.statistics import Comparison, Rows, Unchanged
 from registry.models import Certificate, Task, Version
@@ -101,7 +102,7 @@ class Evidence:
     @property
     def proved(self) -> bool:
         """Whether earlier tasks are proved unchanged under the read mode that is judged."""
-        return self.certificate == Certified(level="G2", read=self.read)
+        return covers(self.certificate.level, self.certificate.read, self.read)
 
     @property
     def asked(self) -> int:
@@ -245,14 +246,14 @@ def gather(registry: Registry, sequence: str, version: int, read: Read) -> Evide
             declared={name: test for name, test, _ in tasks},
             predecessors={name: old for name, _, old in tasks if old},
             read=read,
-            encoder=_has_heads(lineage.version_row(session, sequence, 1).certificate.document),
+            encoder=has_heads(lineage.version_row(session, sequence, 1).certificate.document),
             certificate=Certified(level=cast(CertificateLevel, level), read=cast(Read, trained)),
             home=registry.settings.home,
             cells=Cells(registry, owner.id, read),
         )
 
 
-def _has_heads(document: Json) -> bool:
+def has_heads(document: Json) -> bool:
     """Whether the first task has a head: all or none of a base's tasks have."""
     tasks = document.get("tasks")
     return isinstance(tasks, list) and any(

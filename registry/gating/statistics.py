@@ -214,6 +214,19 @@ def rows_needed(comparison: Comparison | Unchanged, limit: float, tail: float) -
     return math.ceil(high * n)
 
 
+def two_sided(parts: Sequence[Rows], confidence: float) -> Interval:
+    """The change of the same rows' scores with both its bounds, as pages tell it; a mean over parts."""
+    found = [paired_change(part.before, part.after, confidence=confidence) for part in parts]
+    each = [Interval(part.value, part.low, part.high) for part in found]
+    return each[0] if len(each) == 1 else mean_of_parts(each)
+
+
+def nothing_seen(n: int, confidence: float) -> Interval:
+    """No change of n rows, without a proof: as sure as so many rows make it."""
+    none = (0.0,) * max(n, 1)
+    return two_sided([Rows(none, none)], confidence)
+
+
 @lru_cache(maxsize=4096)
 def _drop(comparison: Comparison, tail: float) -> Interval:
     parts = []

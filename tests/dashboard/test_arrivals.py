@@ -97,6 +97,9 @@ def test_the_queue_is_read_and_changed(server: Server, registry: Registry) -> No
     assert from_json(Arrival, json.dumps(listed[0]).encode()) == Arrivals(registry).arrival(first)
     assert [each["id"] for each in browser.get("/api/arrivals", last="1").json] == [second]
     assert browser.get("/api/arrivals", states="learned").json == []
+    assert browser.get("/api/arrivals", last="1000").status == 200
+    assert browser.get("/api/arrivals", last="1001").status == 400
+    assert browser.get("/api/submissions", last="1001").status == 400
     assert browser.get("/api/arrivals", states="ready").status == 400
     assert browser.post(f"/api/arrivals/{first}/hold", None, token).json["held"] is True
     assert browser.post(f"/api/arrivals/{first}/release", None, token).json["held"] is False
@@ -137,3 +140,14 @@ def test_the_remote_queue_has_the_methods_of_the_local_one() -> None:
             continue
         there = inspect.signature(getattr(RemoteQueue, name))
         assert there == inspect.signature(method), name
+
+
+def test_what_is_over_comes_in_bounded_answers_and_what_waits_as_a_whole(
+    server: Server, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dashboard.api.arrivals.MOST", 2)
+    ids = send(registry, "poems", "sql", "letters")
+    listed = [each["id"] for each in server.browser.get("/api/arrivals").json]
+    assert listed == ids[1:]
+    waiting = server.browser.get("/api/arrivals", states="waiting").json
+    assert [each["id"] for each in waiting] == ids

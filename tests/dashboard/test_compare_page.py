@@ -99,14 +99,18 @@ def test_what_was_lost_stands_with_its_interval_and_rows(lab: Lab) -> None:
     assert "worse on 1" in said
 
 
-def test_proved_paired_and_unpaired_are_told_apart(lab: Lab) -> None:
+def test_same_bits_and_unpaired_are_told_apart_and_nothing_is_proved_of_two_sequences(
+    lab: Lab,
+) -> None:
     said = words(get(lab, "?a=assistant&b=other"))
-    assert "proved equal on 1" in said
-    assert "the same bits, task id given" in said
+    assert "proved equal on 0" in said
+    assert "the same bits on 1 which no certificate covers" in said
     assert "unpaired: safety at version 2: its predictions were not kept" in said
 
 
-def test_the_plot_draws_proved_as_proved_and_holds_the_numbers_of_the_table(lab: Lab) -> None:
+def test_the_plot_draws_same_bits_as_neither_proved_nor_measured_and_holds_the_numbers_of_the_table(
+    lab: Lab,
+) -> None:
     page = get(lab, "?a=assistant&b=other")
     figure = json.loads(re.search(r'<script type="application/json">(.*?)</script>', page.text)[1])  # type: ignore[index]
     drawn = {
@@ -114,7 +118,7 @@ def test_the_plot_draws_proved_as_proved_and_holds_the_numbers_of_the_table(lab:
         for trace in figure["data"]
         for x, name in zip(trace["x"], trace["y"], strict=True)
     }
-    assert drawn == {"math": (0.0, "proved"), "safety": (15.0, "measured")}
+    assert drawn == {"math": (0.0, "same bits"), "safety": (15.0, "measured")}
     assert "'unsafe-inline'" in page.headers["content-security-policy"]
     assert "'unsafe-inline'" not in get(lab, "").headers["content-security-policy"]
 
@@ -154,14 +158,15 @@ def test_sequences_without_a_common_task_say_so(lab: Lab) -> None:
 def test_the_tally_counts_every_task_once(lab: Lab) -> None:
     found = compare(lab.registry, "assistant", "other")
     told = tally(found.differences)
-    assert (told.better, told.worse, told.proved, told.open, told.not_compared) == (1, 0, 1, 0, 0)
+    assert (told.better, told.worse, told.proved, told.same_bits) == (1, 0, 0, 1)
+    assert (told.open, told.not_compared) == (0, 0)
 
 
 def test_the_twin_says_what_the_page_shows(lab: Lab) -> None:
     twin = Person(app_of(lab.registry)).get("/api/compare?a=assistant&b=other", accept="*/*").json()
     assert [(d["task"], d["how"]) for d in twin["differences"]] == [
         ("safety", "unpaired"),
-        ("math", "proved"),
+        ("math", "same_bits"),
     ]
     assert twin["a"]["name"] == "assistant/2"
     refused = Person(app_of(lab.registry)).get("/api/compare?a=assistant&b=none", accept="*/*")

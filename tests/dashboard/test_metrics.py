@@ -22,6 +22,7 @@ from registry.arrivals import Arrivals
 from registry.clock import now
 from registry.desk import Desk
 from registry.store import Registry, open_registry
+from registry.webhooks import Webhooks
 
 Labels = tuple[tuple[str, str], ...]
 
@@ -140,3 +141,16 @@ def test_names_that_people_choose_break_no_line(server: Server, registry: Regist
     Desk(registry, ADA).freeze("assistant", now() + timedelta(hours=1), 'a "quoted"\nreason')
     found = scrape(server.browser.app)
     assert {name for name, _ in found if not name.startswith("lori_")} == set()
+
+
+def test_what_waits_for_webhooks_is_one_number_without_their_names(registry: Registry) -> None:
+    app = make_app(registry, token="lori_x", errands=False)
+    assert scrape(app)["lori_webhook_undelivered", ()] == 0
+    book = Webhooks(registry, ADA)
+    for name in ("chat", "pager"):
+        book.add_webhook(name, f"https://example.org/{name}")
+    Desk(registry, ANN).promote("assistant", 1, reason="x")
+    found = scrape(app)
+    assert found["lori_webhook_undelivered", ()] == len(book.undelivered()) > 2
+    assert 0 <= found["lori_webhook_oldest_seconds", ()] < 60
+    assert not [known for name, known in found if name.startswith("lori_webhook") and known]

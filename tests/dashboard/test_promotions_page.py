@@ -20,12 +20,12 @@ from fake_aliases import FakeAliases
 from fastapi import FastAPI
 from httpx import Response
 from people import Person, add_pages, give_passwords
-from sqlalchemy import event, text
+from sqlalchemy import event, select, text
 
 from dashboard.app import make_app
 from dashboard.downloads import Downloads
 from lori_core.digests import sha256_json
-from registry import passwords
+from registry import passwords, sequence_head
 from registry.accounts import new_secret
 from registry.clock import now
 from registry.decision_models import PromotionRow, ReportRow
@@ -36,7 +36,9 @@ from registry.ledger import append, facts_hash
 from registry.lineage import known_sequence
 from registry.promotion_view import promotion_view
 from registry.records import Cell
+from registry.sequence_view import sequence_view
 from registry.store import Registry, open_registry
+from registry.timeline import timeline
 
 S = "/sequences/assistant"
 PAGE = f"{S}/promotions"
@@ -402,6 +404,26 @@ def test_a_report_on_another_champion_says_that_it_may_not_stand(manual: Registr
     promote(ann, version="1")
     page = words(ann.get(f"{PAGE}?version=4"))
     assert "it was judged while nothing served, and version 1 serves now" in page
+    brief = sequence_view(manual, "assistant").gate
+    assert brief is not None
+    assert brief.stale == ("it was judged while nothing served, and version 1 serves now",)
+    ann.fill_in(f"{S}/gate", {"version": "4"})
+    brief = sequence_view(manual, "assistant").gate
+    assert brief is not None
+    assert brief.stale == ()
+
+
+def test_the_count_of_rules_that_refuse_is_the_true_one(
+    manual: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sequence_head, "REFUSING", 1)
+    spoil(manual, 4)
+    spoil(manual, 4, "t02")
+    report = Desk(manual, ANN).gate("assistant", 4)
+    brief = sequence_view(manual, "assistant").gate
+    assert brief is not None
+    assert len(brief.refusing) == 1
+    assert brief.refusals == sum(not rule.ok for rule in report.rules) > 1
 
 
 def test_what_refuses_comes_first_with_the_sentence_why_and_waivers(manual: Registry) -> None:
@@ -505,8 +527,41 @@ def test_a_promotion_that_was_deleted_leaves_the_page_readable(manual: Registry)
         store.execute("DELETE FROM promotions")
     page = ann.get(f"{PAGE}?at=2999-01-01T00:00")
     assert page.status_code == 200
-    assert "assistant/1 serves" in words(page)
+    assert "What serves is version 1, by the log alone" in words(page)
+    assert "UTC: version 1, by the log alone (t01)" in words(page)
     assert "The promotion that put it there was deleted" in words(page)
+    assert "version 1, by the log alone" in words(ann.get("/"))
+    assert "version 1, by the log alone" in words(ann.get(f"{S}/versions"))
+    head = sequence_view(manual, "assistant").head
+    assert (head.champion, head.logged_champion) == (None, 1)
+    assert head.fault is not None
+
+
+def test_where_nothing_served_no_server_is_said_to_hold_it(manual: Registry) -> None:
+    Desk(manual, ANN).confirm("assistant", 1, "t01", "inherited", "ab" * 32, "gpu-1", now())
+    view = promotion_view(manual, "assistant", VIEWER, at=now())
+    assert view.then is not None
+    assert view.then.serving.version is None
+    assert view.then.words.total == len(view.then.words.confirmations) == 0
+    assert view.words.total == 1
+
+
+def test_a_report_is_there_at_a_time_before_the_promotion_that_stands_on_it(
+    asking: Registry,
+) -> None:
+    promote(as_(asking, ASKER), version="1")
+    with asking._database.reading() as session:
+        owner = known_sequence(session, "assistant")
+        report, made = session.execute(
+            select(ReportRow.created, PromotionRow.created).join(
+                PromotionRow, PromotionRow.report_id == ReportRow.id
+            )
+        ).one()
+        assert report < made
+        then = timeline(session, owner, at=report).happenings
+        later = timeline(session, owner, at=made).happenings
+    assert [each.judged is not None for each in then] == [True]
+    assert [each.promotion is not None for each in later] == [True]
 
 
 def test_what_a_server_holds_is_told_beside_what_is_designated(manual: Registry) -> None:

@@ -228,6 +228,13 @@ def test_what_an_address_says_was_done_is_one_of_our_own_lines(arrivals: Arrival
     assert viewer.get("/queue?sequence=No+Name").status_code == 400
 
 
+def test_a_page_beyond_the_last_is_the_last(arrivals: Arrivals) -> None:
+    arrive(arrivals, "poems")
+    view = queue_view(arrivals.registry, now(), page=7)
+    assert (view.page, [each.sequence for each in view.sequences]) == (1, ["assistant"])
+    assert "data-live-source" in as_(arrivals, "viewer").get("/queue?page=7").text
+
+
 def test_the_api_tells_the_same(arrivals: Arrivals) -> None:
     arrive(arrivals, "poems", "sql")
     admin = as_(arrivals, "admin")

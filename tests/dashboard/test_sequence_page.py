@@ -14,14 +14,18 @@ from fake_aliases import FakeAliases
 from folder_artifacts import FolderArtifacts
 from people import Person
 from scored_cases import Learned
+from sqlalchemy import update
 from statements import statements
 
 from dashboard.app import make_app
 from dashboard.figures import matrix_json
+from dashboard.pages.words import percent, points
 from lori_core.intervals import paired_change, wilson
 from registry.accounts import new_secret
 from registry.decisions import Actor
 from registry.desk import Desk
+from registry.models import Evaluation
+from registry.score_changes import NotComparable
 from registry.sequence_records import Loss, SequenceView, TaskLine
 from registry.sequence_view import sequence_view
 from registry.store import Registry, open_registry
@@ -89,7 +93,7 @@ def test_the_first_words_say_what_is_known_what_was_lost_and_how_that_is_known(
     assert "Zero forgetting holds with the task id given, in the reference runtime" in first
     assert "measured Under the cumulative read" in first
     assert "most was lost by safety: 20.0 points" in first
-    assert "Guard safety scores 40.0 under the adapter that serves c" in first
+    assert "Guard safety scores 40.0 [30.9, 49.8], n 100, under the adapter that serves c" in first
     assert "nothing was ever promoted" in first
     assert "not judged" in first
 
@@ -199,6 +203,24 @@ def test_what_serves_and_what_the_gate_said_are_on_the_first_screen(both: Learne
     shown = words(page(both.registry)).split("What each version scores")[0]
     assert "gate refused" in shown  # the files of these cases are none that certify anything
     assert all(why in shown for _, _, why in view.gate.refusing)
+
+
+def test_means_are_shown_with_their_intervals(both: Learned) -> None:
+    shown = words(page(both.registry, read="cumulative").partition('id="reads"')[2])
+    view = sequence_view(both.registry, "s", "cumulative")
+    cumulative = next(each for each in view.reads if each.read == "cumulative")
+    for mean, write in ((cumulative.forgetting, points), (cumulative.average, percent)):
+        assert mean is not None
+        value, low, high = write(mean.value), write(mean.low), write(mean.high)
+        assert f"{value} [{low}, {high}] {mean.terms} tasks" in shown
+
+
+def test_separate_adapters_are_said_to_share_nothing(bare: Registry, tmp_path: Path) -> None:
+    Learned(
+        registry=bare, root=tmp_path / "f", name="s", tasks=("a", "b"), protection="separate",
+        read="isolated",
+    ).declare().proved(2)  # fmt: skip
+    assert "each task has an adapter, and a B, of its own" in words(page(bare))
 
 
 def test_a_single_task_reference_shows_how_far_behind_a_task_stays(
@@ -316,3 +338,43 @@ def test_a_page_that_is_looked_at_again_reads_no_cell_twice(both: Learned) -> No
     with statements(both.registry) as again:
         sequence_view(both.registry, "s", "cumulative")
     assert again.number < first.number
+
+
+def test_what_is_not_measured_beside_what_is_proved_is_never_a_measured_zero(
+    bare: Registry, tmp_path: Path
+) -> None:
+    made = Learned(registry=bare, root=tmp_path / "f", name="s", tasks=("a", "b", "c")).declare()
+    for version in (1, 2, 3):
+        made.score(version, "a", 90, function="a")
+        made.file(version)
+    made.score(3, "c", 90)
+    told = "1 of 2 earlier tasks proved, 1 not measured"
+    shown = words(page(bare))
+    assert told in shown
+    assert "measured 0.0" not in shown
+    assert told in words(page(bare, "/"))
+
+
+def test_a_row_that_is_not_filed_says_so_and_links_nowhere(bare: Registry, tmp_path: Path) -> None:
+    made = Learned(registry=bare, root=tmp_path / "f", name="s", tasks=("a", "b")).declare()
+    made.proved(1)
+    made.score(2, "a", 50)
+    body = page(bare)
+    assert "2 b not filed" in words(body)
+    assert "/sequences/s/versions/1" in body
+    assert "/sequences/s/versions/2" not in body
+
+
+def test_scores_by_another_metric_have_no_difference(bare: Registry, tmp_path: Path) -> None:
+    made = Learned(registry=bare, root=tmp_path / "f", name="s", tasks=("a", "b")).declare()
+    made.falling(2)
+    made.file(1)
+    made.file(2)
+    with bare._database.writing() as session:
+        session.execute(
+            update(Evaluation).where(Evaluation.version == 2).values(metric_version="2")
+        )
+    lost = loss(sequence_view(bare, "s"), "a").change
+    assert lost == NotComparable(why="scored by different metrics, or versions of one")
+    cells = rows_of(page(bare), "task-lines")[1]
+    assert any("not comparable" in each for each in cells)

@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 
 from dashboard.app import make_app
 from dashboard.errands import running
+from dashboard.proxy import NO_PROXY, proxy_of
 from dashboard.serve import is_loopback, serve
 from lori_core.errors import BadInput, CheckFailed
 from registry import outbox
@@ -34,6 +35,17 @@ def test_every_other_address_takes_accounts(registry: Registry, host: str) -> No
     assert not is_loopback(host)
     with pytest.raises(CheckFailed, match="takes accounts"):
         serve(registry, port=0, host=host)
+
+
+def test_a_name_beyond_this_machine_takes_accounts_or_a_trusted_proxy(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    behind = proxy_of(["10.0.0.5"], user_header=None, groups_header=None, groups=[])
+    with pytest.raises(CheckFailed, match=r"to answer to lori\.example takes accounts"):
+        serve(registry, port=0, hosts=["localhost", "lori.example"])
+    for hosts, proxy in ((["lori.example"], behind), (["localhost"], NO_PROXY)):
+        with pytest.raises(BadInput, match="port"):  # it went on to listen
+            serve(registry, port=-1, hosts=hosts, proxy=proxy)
 
 
 def test_a_port_that_cannot_be_had_is_one_line(registry: Registry) -> None:

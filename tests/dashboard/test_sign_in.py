@@ -18,7 +18,7 @@ from dashboard.proxy import proxy_of
 from lori_core.errors import BadInput, CheckFailed
 from registry import passwords, sign_ins
 from registry.access_models import SignInRow
-from registry.accounts import Accounts, new_secret, owner
+from registry.accounts import Accounts, actor_of, new_secret, owner
 from registry.clock import now
 from registry.decision_models import AccountRow
 from registry.decisions import Actor
@@ -364,12 +364,66 @@ def test_who_knows_a_password_vouches_for_who_signs_in_by_it(known: Registry) ->
 def test_a_password_is_set_by_an_admin_or_oneself(known: Registry) -> None:
     for role in ("viewer", "promoter"):
         actor = Actor(name=role, role=role, account=True)  # type: ignore[arg-type]
+        his = Accounts(known, actor)
         with pytest.raises(CheckFailed, match="role: "):
-            Accounts(known, actor).set_password("admin", "long enough, this one")
-        Accounts(known, actor).set_password(role, "long enough, this one")
+            his.set_password("admin", "long enough, this one")
+        for current in (None, "", "long enough, this one"):
+            with pytest.raises(CheckFailed, match="takes the current one"):
+                his.set_password(role, "long enough, this one", current)
+        his.set_password(role, "long enough, this one", password_of(role))
     for password in ("", "eleven char", "x" * 257):
         with pytest.raises(BadInput, match="password of"):
             Accounts(known, owner()).set_password("viewer", password)
+
+
+def test_the_first_password_is_no_token_s_to_set(known: Registry) -> None:
+    book = Accounts(known, owner())
+    book.create("ben", "viewer")
+    ben = Accounts(known, actor_of(known, book.issue("ben", "a day").secret))
+    with pytest.raises(CheckFailed, match="role: "):
+        ben.set_password("ben", "long enough, this one")
+
+
+def test_tries_at_the_current_password_are_counted_at_the_api_too(
+    person: Person, known: Registry
+) -> None:
+    secret = Accounts(known, owner()).issue("viewer", "laptop").secret
+    wrong = {"password": "quite another word", "current": "no"}
+    said = [
+        person.client.put(
+            "/api/accounts/viewer/password",
+            json=wrong,
+            headers={"authorization": f"Bearer {secret}"},
+        ).text
+        for _ in range(12)
+    ]
+    assert ["too many tries" in each for each in said] == [False] * 10 + [True] * 2
+
+
+def test_who_gave_another_his_password_stays_its_voucher_when_it_is_changed_by_it(
+    known: Registry,
+) -> None:
+    for name in ("ada", "eve"):
+        Accounts(known, owner()).create(name, "admin")
+    ada = Actor(name="ada", role="admin", account=True)
+    eve = Actor(name="eve", role="admin", account=True)
+    Accounts(known, ada).create("ben", "reviewer")
+    Accounts(known, eve).set_password("ben", password_of("ben"))
+    begun = sign_ins.with_password(known, "ben", password_of("ben"))
+    assert begun is not None
+    Accounts(known, begun.sign_in.actor).set_password(
+        "ben", "eve says she is ben", password_of("ben")
+    )
+    again = sign_ins.with_password(known, "ben", "eve says she is ben")
+    assert again is not None
+    assert again.sign_in.actor.vouched_by == ("ada", "eve")
+    his = Accounts(known, ada).issue("ben", "from ada").secret
+    Accounts(known, actor_of(known, his)).set_password(
+        "ben", "a word of his own", "eve says she is ben"
+    )
+    own = sign_ins.with_password(known, "ben", "a word of his own")
+    assert own is not None
+    assert own.sign_in.actor.vouched_by == ("ada",)
 
 
 def test_a_letter_composed_in_another_way_is_the_same_letter(known: Registry) -> None:

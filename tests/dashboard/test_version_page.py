@@ -252,6 +252,22 @@ def test_the_export_is_asked_for_as_at_the_command_line(
     assert home == str(lab.home)
 
 
+def test_a_download_is_made_for_no_page_elsewhere_and_without_the_servers_token(
+    lab: Lab, app: FastAPI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LORI_TOKEN", "lori_of_the_server")
+    person = with_exporter(app, lab, tmp_path, "assert 'LORI_TOKEN' not in os.environ\n" + WRITES)
+    for site, status in (
+        ("cross-site", 403),
+        ("same-site", 403),
+        ("same-origin", 200),
+        ("none", 200),
+    ):
+        found = person.get(f"{V}/adapter.zip", sec_fetch_site=site)
+        assert found.status_code == status
+    assert person.get(f"{V}/evidence.zip", sec_fetch_site="cross-site").status_code == 403
+
+
 @pytest.mark.parametrize(("code", "status"), [(1, 409), (2, 400)])
 def test_what_the_export_refuses_is_refused_in_its_words(
     lab: Lab, app: FastAPI, tmp_path: Path, code: int, status: int

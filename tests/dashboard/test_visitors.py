@@ -1,20 +1,25 @@
 """Who looks at a page, by which word: a cookie, a trusted proxy, a token; and what each may see."""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from argon2 import PasswordHasher
+from fastapi import Request
 from people import DOES, LOOKS, Person, add_pages, give_passwords
 from registry_examples import sequence_record, task_record
 from sqlalchemy import Engine, event, select
+from starlette.requests import HTTPConnection
 
 from dashboard.app import make_app
+from dashboard.office import COOKIE, Secret, TheOffice
 from dashboard.proxy import Proxy, proxy_of
 from dashboard.safety import page_headers
 from dashboard.serve import serve
-from lori_core.errors import BadInput, CheckFailed, NotFound
+from dashboard.visitors import Viewing, still_there
+from lori_core.errors import BadInput, CheckFailed, NotFound, Unavailable
 from registry import passwords, sign_ins
 from registry.access_models import SignInRow
 from registry.accounts import Accounts, new_secret, owner
@@ -106,6 +111,35 @@ def test_nobody_and_a_token_send_no_form(person: Person, known: Registry) -> Non
     assert person.get(LOOKS, **bearer).status_code == 200
     assert person.send(DOES, {"csrf": ""}, **bearer).status_code == 403
     assert person.get(LOOKS, authorization="Bearer lori_nothing").status_code == 401
+
+
+# A request that goes on
+
+
+def test_who_signed_out_or_has_another_role_is_let_in_no_more(known: Registry) -> None:
+    app = add_pages(make_app(known, token=None, errands=False))
+    asked: list[Callable[[], bool]] = []
+
+    @app.get("/goes-on", include_in_schema=False)
+    def goes_on(
+        request: Request, visitor: Viewing, office: TheOffice, secret: Secret
+    ) -> dict[str, str]:
+        asked.append(partial(still_there, request, office, secret, visitor))
+        return {}
+
+    people = {name: Person(app) for name in ("viewer", "reviewer", "promoter", "trainer")}
+    for name, each in people.items():
+        each.sign_in(name)
+        assert each.get("/goes-on").status_code == 200
+    token = Accounts(known, owner()).issue("viewer", "x")
+    assert Person(app).get("/goes-on", authorization=f"Bearer {token.secret}").status_code == 200
+    assert [each() for each in asked] == [True] * 5
+    book = Accounts(known, owner())
+    assert people["viewer"].fill_in("/sign-out", {}).status_code == 303
+    book.disable("reviewer")
+    book.change_role("promoter", "trainer")
+    book.revoke(token.token.id)
+    assert [each() for each in asked] == [False, False, False, True, False]
 
 
 # The API
@@ -293,6 +327,50 @@ def test_options_that_describe_no_proxy_are_refused(options: dict[str, object]) 
     whole = {"user_header": None, "groups_header": None, "groups": [], **options}
     with pytest.raises(BadInput):
         proxy_of(whole.pop("addresses"), **whole)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("network", ["0.0.0.0/0", "::/0"])
+def test_a_network_of_everybody_is_no_proxy(network: str) -> None:
+    with pytest.raises(BadInput, match="not everybody"):
+        proxy_of([network], user_header=None, groups_header=None, groups=[])
+
+
+@pytest.mark.parametrize(
+    ("lines", "address"),
+    [
+        (["192.0.2.1", "198.51.100.7"], "198.51.100.7"),
+        (["192.0.2.1, 198.51.100.7:51000"], "198.51.100.7"),
+        (["[2001:db8::7]:51000"], "2001:db8::7"),
+        (["2001:db8::7"], "2001:db8::7"),
+        (["192.0.2.1", "nonsense"], PROXY),
+    ],
+)
+def test_the_last_line_of_a_header_is_the_proxy_s_own(lines: list[str], address: str) -> None:
+    def asked(header: str, said: list[str]) -> HTTPConnection:
+        headers = [(header.encode(), each.encode()) for each in said]
+        return HTTPConnection({"type": "http", "client": (PROXY, 1), "headers": headers})
+
+    assert BEHIND.address(asked("x-forwarded-for", lines)) == address
+    assert BEHIND.is_https(asked("x-forwarded-proto", ["http", "https"]))
+    assert not BEHIND.is_https(asked("x-forwarded-proto", ["https", "http"]))
+
+
+def test_a_cookie_that_came_twice_is_nobody_s(person: Person) -> None:
+    person.sign_in("viewer")
+    held = f"{COOKIE}={person.cookie}"
+    assert person.client.get(LOOKS, headers={"cookie": held}).status_code == 200
+    person.client.cookies.clear()
+    for twice in (f"{held}; {held}", f"{COOKIE}=planted; {held}", f"{held};{COOKIE}=planted"):
+        assert person.client.get(LOOKS, headers={"cookie": twice}).status_code == 303
+
+
+def test_who_waits_long_for_a_password_to_be_looked_at_is_told_to_try_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(passwords, "WAIT_SECONDS", 0.01)
+    with passwords._turn(), passwords._turn(), pytest.raises(Unavailable, match="in a moment"):
+        passwords.matches(None, "whatever it is")
+    assert not passwords.matches(None, "whatever it is")
 
 
 def test_two_ways_in_make_nobody_two_persons(registry: Registry) -> None:

@@ -21,6 +21,8 @@ from registry.settings import switch_telemetry_off
 from registry.store import Registry, open_registry
 from tests.flows.crew import Crew, Member, a_crew, wait_until
 from tests.flows.stand_in import Seen, seen, send
+from tests.project.whole_postgresql import installed
+from tests.project.whole_postgresql import server as whole_postgresql
 from tests.registry.servers import PostgreSQL, postgresql
 from tests.registry.soak import LOG, log_part, stores
 
@@ -97,11 +99,29 @@ def _stage(folder: Path, size: Size) -> Iterator[Stage]:
     with postgresql(folder / "server") as server:
         ours = server.database()
         more = {"LORI_REGISTRY_URL": ours, "STAND_IN_LIMIT": "1"}
-        with stores(LORI_REGISTRY_URL=ours), a_crew(folder, more=more) as crew:
+        with (
+            _database_of_prefect(folder / "theirs") as theirs,
+            stores(LORI_REGISTRY_URL=ours),
+            a_crew(folder, more={**more, **theirs}) as crew,
+        ):
             with crew.registry():
                 pass  # makes the tables before everybody wants to
             workers = [crew.worker(f"worker-{number}") for number in range(size.workers)]
             yield Stage(crew, server, workers, random.Random(size.seed))
+
+
+@contextmanager
+def _database_of_prefect(folder: Path) -> Iterator[dict[str, str]]:
+    """Prefect's own PostgreSQL, where one with its extensions is installed; else its SQLite file.
+
+    With several workers its server answers "database is locked" on SQLite: slow, though never wrong.
+    """
+    if installed() is None:
+        yield {}
+        return
+    with whole_postgresql(folder) as server:
+        url = f"postgresql+asyncpg://postgres@/postgres?host={server.data}"
+        yield {"PREFECT_SERVER_DATABASE_CONNECTION_URL": url}
 
 
 def _until_learned(crew: Crew, registry: Registry, count: int) -> None:

@@ -78,8 +78,13 @@ def test_the_first_admin_may_be_given_a_password_and_gives_others_theirs(home: P
     refused = say("accounts", "password", "ben", stdin=PASSWORD)
     assert (refused.exit_code, "LORI_TOKEN" in refused.stderr) == (1, True)
     bens = say("accounts", "token", "ben", token=token).stdout.strip()
-    own = say("accounts", "password", "ben", stdin="ben's own long words", token=bens)
+    words = "ben's own long words"
+    assert say("accounts", "password", "ben", stdin=words, token=bens).exit_code == 1
+    both = f"{PASSWORD}\n{words}"
+    own = say("accounts", "password", "ben", "--own", stdin=both, token=bens)
     assert own.exit_code == 0
+    listed = json.loads(say("accounts", "list", "--json", token=token).stdout)
+    assert [(each["name"], each["password_by"]) for each in listed][1:] == [("ben", "ben")]
     assert (signs_in(home, "ben", PASSWORD), signs_in(home, "ben", "ben's own long words")) == (
         False,
         True,

@@ -361,6 +361,18 @@ def test_nobody_stumbles_twice_over_one_submission(
         desk.send(desk.task("color"))
     assert desk.arrivals.received() == ()
     assert "a fault of ours, KeyError" in str(desk.arrivals.submission(1).reason)
+    assert "forgotten" not in str(desk.arrivals.submission(1).reason)
+
+
+def test_why_a_submission_is_refused_says_the_place_and_no_word_of_a_row(desk: Desk) -> None:
+    desk.send(desk.file("color"))
+    sent = desk.task("animal")
+    path = Path(sent["task"]["train"]["path"])  # type: ignore[index]
+    path = path if path.is_absolute() else desk.folder / path
+    path.write_text('{"id": "secret-1", "prompt": ["secret words"], "completion": "secret"}\n')
+    reason = desk.refused(sent)
+    assert "line 1: expected" in reason
+    assert "secret" not in reason
 
 
 @pytest.mark.parametrize(

@@ -164,7 +164,7 @@ def test_choices_are_two_or_more_texts(choices: object) -> None:
         (
             {"instruction": "q"},
             {},
-            "field `target` or `output` is missing: expected it in every row. "
+            "field `target` or `output` is missing: expected `target` or `output` in every row. "
             "The row has id, instruction.",
         ),
         ({"prompt": "q"}, {}, "field `completion` is missing"),
@@ -178,7 +178,7 @@ def test_choices_are_two_or_more_texts(choices: object) -> None:
         (
             {"q": "x"},
             {"prompt": "{question}", "completion": "{q}"},
-            "field `question` is missing: expected it in every row. The row has id, q.",
+            "field `question` is missing: expected `question` in every row. The row has id, q.",
         ),
         ({"q": "x"}, {"prompt": "{q}", "completion": "{a}"}, "field `a` is missing"),
         ({"q": {}}, {"prompt": "{q}", "completion": "{q}"}, "field `q` is a dict: expected text"),

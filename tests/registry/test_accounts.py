@@ -56,6 +56,22 @@ def test_who_made_an_account_and_who_made_the_token_both_vouch_for_who_acts(
     }  # fmt: skip
 
 
+def test_who_made_the_maker_vouches_too(registry: Registry, book: Accounts) -> None:
+    """Or else one admin makes a second, who makes the second person."""
+    book.create("ada", "admin")
+    ada = Accounts(registry, actor_of(registry, book.issue("ada", "first").secret))
+    ada.create("eve", "admin")
+    eve = Accounts(registry, actor_of(registry, ada.issue("eve", "hers").secret))
+    eve.create("ben", "reviewer")
+    assert actor_of(registry, eve.issue("ben", "his").secret).vouched_by == ("eve", "ada")
+    book.create("ivo", "admin")
+    book.create("tom", "reviewer")
+    ada.set_password("ivo", "ada knows this one")
+    ivo = Accounts(registry, actor_of(registry, book.issue("ivo", "his").secret))
+    token = ivo.issue("tom", "whose?").secret
+    assert actor_of(registry, token).vouched_by == (owner().name, "ivo", "ada")
+
+
 def test_no_secret_is_kept_anywhere(registry: Registry, book: Accounts, home: Path) -> None:
     book.create("ann", "viewer")
     secret = book.issue("ann", "laptop").secret

@@ -15,7 +15,7 @@ from sqlalchemy import event
 
 from lori_core.digests import sha256_json
 from lori_core.errors import BadInput, NotFound
-from lori_core.intervals import wilson
+from lori_core.intervals import paired_change, wilson
 from registry.comparing import Comparison, Difference, Found, compare, difference
 from registry.gating.cells import Measured
 from registry.store import Registry, open_registry
@@ -107,6 +107,19 @@ def test_the_same_bits_are_proved_equal_and_no_file_is_opened(lab: Lab) -> None:
     assert found.how == "proved"
     assert found.change is not None
     assert (found.change.value, found.change.low, found.change.high) == (0, 0, 0)
+
+
+def test_the_same_bits_under_another_read_are_not_proved_equal(lab: Lab) -> None:
+    lab.declare()
+    lab.file(2)
+    for version in (1, 2):
+        lab.cell(version, "safety", right(360, N), effective="a", read="isolated")
+    found = of(compare(lab.registry, "assistant/1", "assistant/2", "isolated"), "safety")
+    assert found.how == "same_bits"
+    assert found.change is not None
+    seen = paired_change([1] * N, [1] * N)
+    assert (found.change.low, found.change.high) == (seen.low, seen.high)
+    assert "no certificate covers" in found.why
 
 
 def test_scores_of_the_same_bits_that_differ_are_said_to_be_measured_apart(lab: Lab) -> None:
@@ -291,7 +304,7 @@ def test_an_unpaired_interval_holds_its_figure_and_stays_a_difference_of_shares(
     a = measured(data.draw(st.integers(0, n)), n)
     b = measured(data.draw(st.integers(0, m)), m)
     found = difference(Path("/nowhere"), "t", a, b, ("a", "b"))
-    if found.how == "proved":  # the same shares of as many rows: one adapter, to this stand-in
+    if found.how == "same_bits":  # the same shares of as many rows: one adapter, to this stand-in
         return
     assert found.change is not None
     assert -1 <= found.change.low <= found.change.value <= found.change.high <= 1

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from registry_examples import cell, declare
 from sqlalchemy import inspect, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from lori_core.errors import BadInput, Unavailable
@@ -90,6 +90,18 @@ def _write_one_good_and_one_bad(made: Database) -> None:
         session.add(_attempt(1, "running", when))
         session.flush()
         session.add(_attempt(2, "dancing", when))
+
+
+def test_what_was_to_be_written_is_in_no_error_and_a_nul_is_the_askers_fault(
+    tmp_path: Path,
+) -> None:
+    made = database(tmp_path / "registry.db")
+    with pytest.raises(Exception) as fault, made.reading() as session:  # noqa: PT011
+        session.execute(text("SELECT :secret FROM nowhere"), {"secret": "a customer's words"})
+    assert "a customer's words" not in str(fault.value)
+    nul = ValueError("PostgreSQL text fields cannot contain NUL (0x00) bytes")
+    with pytest.raises(BadInput, match="NUL"), made.told():
+        raise DataError("SELECT", {}, nul)
 
 
 def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:

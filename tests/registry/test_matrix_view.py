@@ -10,16 +10,19 @@ from folder_artifacts import FolderArtifacts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scored_cases import Learned
+from sqlalchemy import delete
 
 from lori_core.config import Read
 from lori_core.forgetting import ScoreMatrix
-from registry.matrix_view import LARGEST_MAP, MatrixView, matrix_map, matrix_view
-from registry.score_curves import Mean, figures_of
+from registry.matrix_view import LARGEST_MAP, MatrixView, matrix_line, matrix_map, matrix_view
+from registry.models import Evaluation
+from registry.score_changes import Change
+from registry.score_curves import Earlier, Mean, figures_of
 from registry.score_grid import ScoreGrid
 from registry.sequence_view import score_grid, sequence_view
 from registry.store import Registry, open_registry
 
-LEVELS = {1: "G2", 2: "G2", 3: "G2"}
+COVERED = {1, 2, 3}
 
 
 @pytest.fixture
@@ -39,6 +42,7 @@ def grid_of(rows: list[list[float | None]], read: Read = "cumulative") -> ScoreG
         high=value + 0.05,
         n=np.where(known, 100, 0),
         unchanged=np.zeros(value.shape, np.bool_),
+        scale=np.where(known, 1, 0),
         cell=np.where(known, 1, 0),
     )
 
@@ -114,7 +118,7 @@ def test_equal_scores_without_a_certificate_are_not_called_proved(
         protection="overlap", read="cumulative",
     ).declare()  # fmt: skip
     made.proved(2)
-    assert sequence_view(bare, "s").matrix.lines[2].cells[0].kind == "measured"
+    assert sequence_view(bare, "s").matrix.lines[2].cells[0].kind == "same_bits"
 
 
 @pytest.mark.parametrize(
@@ -176,7 +180,7 @@ def test_the_figures_of_every_version_are_those_of_its_prefix(data: st.DataObjec
     last = data.draw(st.integers(1, tasks))
     rows = [data.draw(st.lists(scores, min_size=tasks, max_size=tasks)) for _ in range(last + 1)]
     grid = grid_of(rows)
-    for figures in figures_of(grid, {}):
+    for figures in figures_of(grid, ()):
         prefix = ScoreMatrix(grid.tasks, tuple(map(tuple, rows[: figures.version + 1])))
         assert _value(figures.average) == _near(prefix.average_accuracy())
         assert _value(figures.learning) == _near(prefix.learning_accuracy())
@@ -196,20 +200,22 @@ def test_a_mean_is_proved_only_where_every_term_is() -> None:
     both = np.array([[False] * 3, [False] * 3, [True, False, False], [True, True, False]])
     one = both.copy()
     one[3, 1] = False
-    proved = figures_of(dataclasses.replace(grid, unchanged=both), LEVELS)[-1].forgetting
-    mixed = figures_of(dataclasses.replace(grid, unchanged=one), LEVELS)[-1].forgetting
-    uncovered = figures_of(dataclasses.replace(grid, unchanged=both), {3: "G0"})[-1].forgetting
+    proved = figures_of(dataclasses.replace(grid, unchanged=both), COVERED)[-1].forgetting
+    mixed = figures_of(dataclasses.replace(grid, unchanged=one), COVERED)[-1].forgetting
+    uncovered = figures_of(dataclasses.replace(grid, unchanged=both), ())[-1].forgetting
     assert proved is not None
     assert mixed is not None
     assert uncovered is not None
     assert proved.basis == "proved"
     assert proved.low == proved.value == proved.high
-    assert mixed.basis == uncovered.basis == "unpaired"
+    assert proved.value == 0
+    assert (mixed.basis, uncovered.basis) == ("unpaired", "same_bits")
     assert mixed.low < mixed.value < mixed.high
+    assert uncovered.low < uncovered.value < uncovered.high
 
 
 def _view(grid: ScoreGrid, start: int | None) -> MatrixView:
-    return matrix_view("s", grid, trained=True, certified={}, rows=start, columns=start)
+    return matrix_view("s", grid, trained=True, covered=(), filed=(), rows=start, columns=start)
 
 
 def _value(mean: Mean | None) -> float | None:
@@ -218,3 +224,94 @@ def _value(mean: Mean | None) -> float | None:
 
 def _near(value: float | None) -> object:
     return None if value is None else pytest.approx(value, abs=1e-12)
+
+
+def _rescored() -> ScoreGrid:
+    """Two tasks; the first was learned, and measured again after the second on other rows."""
+    grid = grid_of([[0.1, 0.1], [0.9, 0.2], [0.6, 0.8]], "inherited")
+    scale = grid.scale.copy()
+    scale[2, 0] = 2
+    unchanged = np.array([[False, False], [False, False], [True, False]])
+    return dataclasses.replace(grid, scale=scale, unchanged=unchanged)
+
+
+def test_what_is_proved_is_exactly_zero_whatever_rows_it_was_measured_on_again() -> None:
+    grid = _rescored()
+    last = figures_of(grid, {2})[-1]
+    assert last.forgetting == Mean(value=0.0, low=0.0, high=0.0, terms=1, basis="proved")
+    assert last.worst is not None
+    assert (last.worst.value, last.worst.low, last.worst.high) == (0.0, 0.0, 0.0)
+    assert last.backward == 0.0
+    cell = matrix_line(grid, 2, 1, 2, {2})[0]
+    assert (cell.kind, cell.change) == ("proved", 0.0)
+    assert matrix_map(grid, {2}).changes[2][0] == 0.0
+
+
+def test_scores_of_other_rows_have_no_difference_and_are_counted() -> None:
+    grid = _rescored()
+    last = figures_of(grid, ())[-1]
+    assert (last.forgetting, last.worst, last.backward) == (None, None, None)
+    assert last.earlier == Earlier(incomparable=1)
+    cell = matrix_line(grid, 2, 1, 2, ())[0]
+    assert (cell.kind, cell.change) == ("same_bits", None)
+    assert matrix_map(grid).changes[2][0] is None
+
+
+def test_a_certificate_covers_its_own_read_alone(bare: Registry, tmp_path: Path) -> None:
+    made = Learned(registry=bare, root=tmp_path / "f", name="s", tasks=("a", "b")).declare()
+    made.proved(2)
+    for version in (1, 2):
+        made.score(version, "a", 90, read="isolated", function="a")
+    assert sequence_view(bare, "s").matrix.lines[2].cells[0].kind == "proved"
+    other = sequence_view(bare, "s", "isolated")
+    assert other.matrix.lines[2].cells[0].kind == "same_bits"
+    lost = other.tasks[0].lost
+    assert lost is not None
+    assert isinstance(lost.change, Change)
+    assert lost.change.basis == "same_bits"
+    assert lost.change.low < lost.change.value == 0 < lost.change.high
+    isolated = next(each for each in other.reads if each.read == "isolated")
+    assert (isolated.all_proved, isolated.earlier) == (False, Earlier(same_bits=1))
+
+
+def test_an_encoder_lacks_no_base_row_and_a_declared_task_lacks_nothing() -> None:
+    grid = grid_of([[None] * 3, [0.9, None, None], [0.9, 0.8, None]])
+    whole = matrix_view("s", grid, trained=True, covered=(), filed=(1, 2))
+    assert whole.missing == 2
+    assert [cell.kind for cell in whole.lines[0].cells] == ["missing", "missing", "unasked"]
+    encoder = matrix_view("s", grid, trained=True, covered=(), filed=(1, 2), encoder=True)
+    assert encoder.missing == 0
+    assert {cell.kind for cell in encoder.lines[0].cells} == {"unasked"}
+
+
+def test_rows_above_the_newest_filed_version_lead_nothing(bare: Registry, tmp_path: Path) -> None:
+    made = Learned(registry=bare, root=tmp_path / "f", name="s", tasks=("a", "b", "c")).declare()
+    made.proved(2)
+    made.score(3, "a", 10)
+    view = sequence_view(bare, "s")
+    assert [line.filed for line in view.matrix.lines] == [True, True, True, False]
+    served = next(each for each in view.reads if each.trained)
+    assert served.all_proved
+    assert view.tasks[0].now is not None
+    assert view.tasks[0].now.value != 0.1
+
+
+def test_a_cell_that_takes_a_deleted_ones_id_is_seen(bare: Registry, tmp_path: Path) -> None:
+    made = Learned(registry=bare, root=tmp_path / "f", name="s", tasks=("a",)).declare()
+    made.score(1, "a", 90)
+    assert score_grid(bare, "s", "inherited")[0].score(1, 1) == 0.9
+    with bare._database.writing() as session:
+        session.execute(delete(Evaluation))
+    made.score(1, "a", 40)
+    assert score_grid(bare, "s", "inherited")[0].score(1, 1) == 0.4
+
+
+def test_a_worst_loss_whose_cell_is_gone_meanwhile_is_no_figure(
+    bare: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Learned(registry=bare, root=tmp_path / "f", name="s", tasks=("a", "b")).declare()
+    made.proved(2)
+    made.score(2, "a", 50)
+    monkeypatch.setattr("registry.score_changes.read_cells", lambda *_: {})
+    served = next(each for each in sequence_view(bare, "s").reads if each.trained)
+    assert served.worst is None

@@ -34,7 +34,7 @@ def learn(
     """Four tasks with real files; what `lori_core.masks.overlap` says of their masks."""
     adapter = AdapterConfig(r=R, lora_alpha=6.0, tasks_planned=4, protection=protection)  # type: ignore[arg-type]
     shared = random_sequence(LAYERS, adapter, 4)
-    read = "inherited" if protection == "disjoint" else "cumulative"
+    read = {"disjoint": "inherited", "separate": "isolated"}.get(protection, "cumulative")
     made = Learned(
         registry=registry, root=root / "f", name="s", tasks=TASKS, protection=protection,
         level=level, read=read,
@@ -86,6 +86,16 @@ def test_disjoint_masks_without_a_certificate_are_counted_not_proved(
     view = sequence_view(bare, "s").overlaps
     assert not any(pair.proved for pair in view.pairs)
     assert set(counts(view).values()) == {0}
+
+
+def test_adapters_that_are_separate_share_no_entry_and_nothing_is_counted(
+    bare: Registry, tmp_path: Path
+) -> None:
+    learn(bare, tmp_path, "separate", "G2")
+    view = sequence_view(bare, "s").overlaps
+    assert view.apart
+    assert view.pairs == ()
+    assert not (bare.settings.home / "overlaps").exists()
 
 
 def test_counts_are_kept_by_the_masks_digests(bare: Registry, tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from registry.arrivals import Arrivals
 from registry.clock import now
 from registry.decisions import GateReport
 from registry.desk import Desk
+from registry.lineage import known_sequence
+from registry.second_person import why_not_second
 from registry.store import Registry
 
 
@@ -85,6 +87,14 @@ def test_who_submitted_a_task_does_not_approve_what_its_worker_asked_for(
     with pytest.raises(CheckFailed, match="second person: ada submitted task 't01'"):
         Desk(asking, ADA).approve(asked.id, reason="mine")
     assert aliases.aliases == {}
+    forged = replace(BEN, vouched_by=("ada",))
+    with pytest.raises(CheckFailed, match="ada, who submitted task 't01', made ben's account"):
+        Desk(asking, forged).approve(asked.id, reason="mine")
+    with asking._database.reading() as session:
+        owner = known_sequence(session, "assistant")
+        for actor, why in ((forged, "ada, who submitted"), (ADA, "You submitted"), (BEN, None)):
+            said = why_not_second(session, owner, actor, [asked])[asked.id]
+            assert said is None if why is None else (said or "").startswith(why)
     assert Desk(asking, BEN).approve(asked.id, reason="looked").status == "applied"
 
 

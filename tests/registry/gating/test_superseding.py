@@ -6,6 +6,8 @@ import pytest
 from gate_cases import Lab, right
 
 from lori_core.digests import sha256_json
+from registry.beside import beside
+from registry.lineage import known_sequence
 
 TEST = sha256_json(["math", "test"])
 
@@ -47,3 +49,23 @@ def test_another_test_set_is_no_comparison(lab: Lab) -> None:
     found = {rule.rule: rule for rule in lab.judge(2, 1).rules}["learning:math-2"]
     assert not found.ok
     assert "different test sets" in found.why
+
+
+@pytest.mark.parametrize(("champion", "now"), [(None, 2), (1, 1)])
+def test_a_page_sets_it_beside_the_task_that_the_gate_compares_it_with(
+    lab: Lab, champion: int | None, now: int
+) -> None:
+    learned(lab, old=200, new=260)
+    rules = lab.judge(2, champion).rules
+    with lab.registry._database.reading() as session:
+        owner = known_sequence(session, "assistant")
+        old, new = beside(
+            lab.registry, session, owner, 2, champion, "inherited", ("math", "math-2"), rules
+        )
+    found = {rule.rule: rule for rule in rules}["learning:math-2"]
+    assert new.before == f"math at assistant/{now}"
+    assert new.difference.task == "math-2"
+    assert new.difference.change is not None
+    assert found.figure is not None
+    assert new.difference.change.value == pytest.approx(found.figure)
+    assert (old.answered_by, new.answered_by) == ("math-2", None)
