@@ -3,7 +3,7 @@
 Nothing here asks MLflow: our rows are the truth, and one step down an index answers what serves.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import cast
 
@@ -312,8 +312,20 @@ def confirmed(
         wanted = wanted.where(ConfirmationRow.number == version)
     if at is not None:
         wanted = wanted.where(ConfirmationRow.loaded_at <= at, ConfirmationRow.created <= at)
-    rows = session.scalars(wanted.order_by(ConfirmationRow.id)).all()
-    known = _known_digests(session, sequence, {row.number for row in rows})
+    return confirmations_of(
+        session, sequence, session.scalars(wanted.order_by(ConfirmationRow.id)).all()
+    )
+
+
+def confirmations_of(
+    session: Session, sequence: Sequence, rows: Collection[ConfirmationRow]
+) -> tuple[Confirmation, ...]:
+    """Rows as records, each with whether it names an export of ours."""
+    exports = select(ExportRow.number, ExportRow.task, ExportRow.read, ExportRow.sha256).where(
+        ExportRow.sequence_id == sequence.id,
+        ExportRow.sha256.in_(sorted({row.digest for row in rows})),
+    )
+    known = {tuple(export) for export in session.execute(exports)}
     return tuple(
         Confirmation(
             sequence=sequence.name,
@@ -328,17 +340,6 @@ def confirmed(
         )
         for row in rows
     )
-
-
-def _known_digests(
-    session: Session, sequence: Sequence, versions: Iterable[int]
-) -> set[tuple[int, str, str, str]]:
-    rows = session.scalars(
-        select(ExportRow).where(
-            ExportRow.sequence_id == sequence.id, ExportRow.number.in_(sorted(versions))
-        )
-    )
-    return {(row.number, row.task, row.read, row.sha256) for row in rows}
 
 
 def _records(

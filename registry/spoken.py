@@ -1,15 +1,13 @@
 """What servers said they loaded, the last word of each, for pages: never more than a page of them."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import cast
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from lori_core.config import Read
-from registry.decision_models import ConfirmationRow, ExportRow
+from registry.decided import confirmations_of
+from registry.decision_models import ConfirmationRow
 from registry.decisions import Confirmation
 from registry.models import Sequence as SequenceRow
 
@@ -55,31 +53,4 @@ def last_words(
         .limit(MOST)
     ).all()
     total = session.scalar(select(func.count()).select_from(chosen.subquery())) or 0
-    known = _exports(session, sequence, rows)
-    return Words(
-        confirmations=tuple(
-            Confirmation(
-                sequence=sequence.name,
-                version=row.number,
-                task=row.task,
-                read=cast(Read, row.read),
-                digest=row.digest,
-                host=row.host,
-                loaded_at=row.loaded_at,
-                told_at=row.created,
-                matches=(row.number, row.task, row.read, row.digest) in known,
-            )
-            for row in rows
-        ),
-        total=total,
-    )
-
-
-def _exports(
-    session: Session, sequence: SequenceRow, rows: Sequence[ConfirmationRow]
-) -> set[tuple[int, str, str, str]]:
-    wanted = select(ExportRow.number, ExportRow.task, ExportRow.read, ExportRow.sha256).where(
-        ExportRow.sequence_id == sequence.id,
-        ExportRow.sha256.in_(sorted({row.digest for row in rows})),
-    )
-    return {(number, task, read, sha256) for number, task, read, sha256 in session.execute(wanted)}
+    return Words(confirmations=confirmations_of(session, sequence, rows), total=total)
