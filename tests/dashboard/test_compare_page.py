@@ -4,7 +4,6 @@ import html
 import json
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from folder_artifacts import FolderArtifacts
 from gating.gate_cases import Lab, N, right
 from httpx import Response
 from people import Person, add_pages
-from sqlalchemy import event
+from statements import counted
 
 from dashboard.app import make_app
 from dashboard.pages.compare import tally
@@ -61,21 +60,6 @@ def get(lab: Lab, query: str) -> Response:
 def words(answer: Response) -> str:
     body = re.sub(r"<(script|style).*?</\1>", " ", answer.text, flags=re.S)
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", body)).split())
-
-
-@contextmanager
-def counted(registry: Registry) -> Iterator[list[str]]:
-    sent: list[str] = []
-
-    def note(_c: object, _cursor: object, statement: str, *_rest: object) -> None:
-        if not statement.startswith(("BEGIN", "PRAGMA")):
-            sent.append(statement)
-
-    event.listen(registry._database.engine, "before_cursor_execute", note)
-    try:
-        yield sent
-    finally:
-        event.remove(registry._database.engine, "before_cursor_execute", note)
 
 
 def test_nothing_asked_is_an_invitation(lab: Lab) -> None:

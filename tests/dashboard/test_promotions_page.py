@@ -7,25 +7,26 @@ import sqlite3
 import sys
 import zipfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
 
 import pytest
-from argon2 import PasswordHasher
 from decision_cases import ANN, BEN, HomeArtifacts, Learned, learn, measured
 from fake_aliases import FakeAliases
 from fastapi import FastAPI
 from httpx import Response
 from people import Person, add_pages, give_passwords
-from sqlalchemy import event, select, text
+from quick_passwords import quick_passwords
+from sqlalchemy import select, text
+from statements import counted
 
 from dashboard.app import make_app
 from dashboard.downloads import Downloads
 from lori_core.digests import sha256_json
-from registry import passwords, sequence_head
+from registry import sequence_head
 from registry.accounts import new_secret
 from registry.clock import now
 from registry.decision_models import PromotionRow, ReportRow
@@ -49,13 +50,8 @@ VIEWER = Actor(name="viewer", role="viewer", account=True)
 
 @pytest.fixture(scope="module", autouse=True)
 def _quick_passwords() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            passwords, "_HASHER", PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
-        )
-        passwords._nobodys.cache_clear()
+    with quick_passwords():
         yield
-    passwords._nobodys.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -130,21 +126,6 @@ def spoil(registry: Registry, version: int, task: str = "t01") -> Cell:
     bad = measured(registry, "assistant", version, task, "inherited", score=0)
     other = sha256_json(["spoilt", version, task])
     return registry.record_cell(replace(bad, effective_digest=other, key=other))
-
-
-@contextmanager
-def counted(registry: Registry) -> Iterator[list[str]]:
-    sent: list[str] = []
-
-    def note(_c: object, _cursor: object, statement: str, *_rest: object) -> None:
-        if not statement.startswith(("BEGIN", "PRAGMA")):
-            sent.append(statement)
-
-    event.listen(registry._database.engine, "before_cursor_execute", note)
-    try:
-        yield sent
-    finally:
-        event.remove(registry._database.engine, "before_cursor_execute", note)
 
 
 # The whole story, by forms alone

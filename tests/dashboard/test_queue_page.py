@@ -7,16 +7,16 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from argon2 import PasswordHasher
 from arrival_cases import arrive, taken
 from people import Person, add_pages, give_passwords
+from quick_passwords import quick_passwords
 from sqlalchemy import update
 
 from dashboard.app import make_app
 from dashboard.links import MLFLOW_UI, PREFECT_API, PREFECT_UI, Links, find_links
 from lori_core.digests import write_json
 from lori_core.errors import BadInput
-from registry import known_services, passwords
+from registry import known_services
 from registry.arrival_models import ArrivalRow
 from registry.arrivals import Arrivals
 from registry.clock import now
@@ -26,13 +26,8 @@ from registry.store import Registry
 
 @pytest.fixture(scope="module", autouse=True)
 def _quick_passwords() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            passwords, "_HASHER", PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
-        )
-        passwords._nobodys.cache_clear()
+    with quick_passwords():
         yield
-    passwords._nobodys.cache_clear()
 
 
 @pytest.fixture(autouse=True)

@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from argon2 import PasswordHasher
 from people import DOES, LOOKS, Person, add_pages, give_passwords, password_of
+from quick_passwords import quick_passwords
 from sqlalchemy import select, update
 
 from dashboard.app import make_app
@@ -29,14 +29,8 @@ PRINTED = new_secret()
 
 @pytest.fixture(scope="module", autouse=True)
 def _quick_passwords() -> Iterator[None]:
-    """The same algorithm with less memory: what is tested is not how long a guess takes."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            passwords, "_HASHER", PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
-        )
-        passwords._nobodys.cache_clear()
+    with quick_passwords():
         yield
-    passwords._nobodys.cache_clear()
 
 
 @pytest.fixture

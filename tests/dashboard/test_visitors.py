@@ -6,9 +6,9 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
-from argon2 import PasswordHasher
 from fastapi import Request
 from people import DOES, LOOKS, Person, add_pages, give_passwords
+from quick_passwords import quick_passwords
 from registry_examples import sequence_record, task_record
 from sqlalchemy import Engine, event, select
 from starlette.requests import HTTPConnection
@@ -42,13 +42,8 @@ BEHIND = proxy_of(
 
 @pytest.fixture(scope="module", autouse=True)
 def _quick_passwords() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            passwords, "_HASHER", PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
-        )
-        passwords._nobodys.cache_clear()
+    with quick_passwords():
         yield
-    passwords._nobodys.cache_clear()
 
 
 @pytest.fixture

@@ -28,3 +28,19 @@ def statements(registry: Registry) -> Iterator[Count]:
         yield count
     finally:
         event.remove(engine, "before_cursor_execute", count.one_more)
+
+
+@contextmanager
+def counted(registry: Registry) -> Iterator[list[str]]:
+    """Every statement that is sent while the block runs, but for what opens a transaction."""
+    sent: list[str] = []
+
+    def note(_c: object, _cursor: object, statement: str, *_rest: object) -> None:
+        if not statement.startswith(("BEGIN", "PRAGMA")):
+            sent.append(statement)
+
+    event.listen(registry._database.engine, "before_cursor_execute", note)
+    try:
+        yield sent
+    finally:
+        event.remove(registry._database.engine, "before_cursor_execute", note)

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,36 +10,20 @@ from folder_artifacts import FolderArtifacts
 from gating.gate_cases import Lab, N, right
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import event
+from statements import counted
 
 from lori_core.digests import sha256_json
 from lori_core.errors import BadInput, NotFound
 from lori_core.intervals import paired_change, wilson
 from registry.comparing import Comparison, Difference, Found, compare, difference
 from registry.gating.cells import Measured
-from registry.store import Registry, open_registry
+from registry.store import open_registry
 
 
 @pytest.fixture
 def lab(home: Path, folder: FolderArtifacts, tmp_path: Path) -> Iterator[Lab]:
     with open_registry(home, artifacts=folder) as registry:
         yield Lab(registry, tmp_path / "made")
-
-
-@contextmanager
-def counted(registry: Registry) -> Iterator[list[str]]:
-    """Every statement that is sent to the store meanwhile."""
-    sent: list[str] = []
-
-    def note(_c: object, _cursor: object, statement: str, *_rest: object) -> None:
-        if not statement.startswith(("BEGIN", "PRAGMA")):
-            sent.append(statement)
-
-    event.listen(registry._database.engine, "before_cursor_execute", note)
-    try:
-        yield sent
-    finally:
-        event.remove(registry._database.engine, "before_cursor_execute", note)
 
 
 def two_sequences(lab: Lab) -> None:
