@@ -15,7 +15,6 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import httpx
 import pytest
-from argon2 import PasswordHasher
 from decision_cases import learn
 from fake_aliases import FakeAliases
 from fastapi.testclient import TestClient
@@ -24,6 +23,7 @@ from hostile import names, others, printable, share, texts, times
 from hypothesis import example, given
 from hypothesis import strategies as st
 from people import BASE, Person, give_passwords, password_of, routes_of
+from quick_passwords import quick_passwords
 
 from dashboard.app import make_app
 from dashboard.attempts import Attempts
@@ -32,7 +32,6 @@ from dashboard.downloads import Downloads
 from dashboard.office import COOKIE
 from dashboard.pages.sign_in import way_onward
 from dashboard.proxy import proxy_of
-from registry import passwords
 from registry.accounts import Accounts, owner
 from registry.outbox import deliver
 from registry.soundness import faults
@@ -119,10 +118,7 @@ class Attacker(Person):
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    with pytest.MonkeyPatch.context() as patch:
-        quick = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
-        patch.setattr(passwords, "_HASHER", quick)
-        passwords._nobodys.cache_clear()
+    with quick_passwords():
         scene = Scene(tmp_path_factory.mktemp("hostile-pages"))
         deliver(scene.registry)
         for version in (1, 2):  # a first look at a version remembers that its files are as filed
@@ -134,7 +130,6 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
             scene.admin.get(filled(path, "assistant", "1"))
         yield scene
         scene.registry.close()
-    passwords._nobodys.cache_clear()
 
 
 @contextlib.contextmanager

@@ -7,16 +7,15 @@ only to who may send it, but what is asked here is what the server does with one
 from collections.abc import Iterator
 
 import pytest
-from argon2 import PasswordHasher
 from decision_cases import learn
 from fake_aliases import FakeAliases
 from folder_artifacts import FolderArtifacts
 from people import Person, give_passwords, password_of, routes_of
+from quick_passwords import quick_passwords
 from sqlalchemy import select
 
 from dashboard.app import make_app
 from dashboard.proxy import proxy_of
-from registry import passwords
 from registry.access_models import SignInRow
 from registry.accounts import Accounts, owner
 from registry.arrivals import Arrivals
@@ -57,20 +56,16 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     """`assistant` is promoted by hand; `careful` asks for a second person. Two versions each."""
     root = tmp_path_factory.mktemp("rights")
     with (
-        pytest.MonkeyPatch.context() as patch,
+        quick_passwords(),
         open_registry(
             root / ".lori", artifacts=FolderArtifacts(root / "store"), aliases=FakeAliases()
         ) as registry,
     ):
-        quick = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
-        patch.setattr(passwords, "_HASHER", quick)
-        passwords._nobodys.cache_clear()
         learn(registry, root / "one", 2)
         learn(registry, root / "two", 2, name="careful", promotion="approval")
         give_passwords(registry)
         assert requested(registry, Actor(name="asker", role="promoter", account=True), 2) == 1
         yield registry
-    passwords._nobodys.cache_clear()
 
 
 @pytest.fixture(scope="module")

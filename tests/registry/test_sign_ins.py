@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from argon2 import PasswordHasher
+from quick_passwords import quick_passwords
 from registry_examples import declare
 from sqlalchemy import func, select
 
@@ -21,18 +21,13 @@ ANN = Actor(name="proxy:ann", role="viewer", account=True)
 
 
 @pytest.fixture
-def known(database_kind: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry]:
-    monkeypatch.setattr(
-        passwords, "_HASHER", PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
-    )
-    passwords._nobodys.cache_clear()
-    with open_registry(home) as registry:
+def known(database_kind: str, home: Path) -> Iterator[Registry]:
+    with quick_passwords(), open_registry(home) as registry:
         declare(registry)
         book = Accounts(registry, owner())
         book.create("ben", "viewer")
         book.set_password("ben", PASSWORD)
         yield registry
-    passwords._nobodys.cache_clear()
 
 
 def test_a_sign_in_begins_lasts_and_ends(known: Registry) -> None:
