@@ -1,5 +1,6 @@
 """What waits, runs and was learned, in all sequences; and what people do with it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -19,6 +20,7 @@ from registry.clock import now
 from registry.plain import LARGEST
 from registry.queue_records import QueueView
 from registry.queue_view import queue_view
+from registry.queueing import Queue
 from registry.store import Registry
 
 router = APIRouter(include_in_schema=False)
@@ -70,11 +72,12 @@ def cancel(
     back: Field = "queue",
 ) -> Response:
     """Take an arrival out of the queue, or ask a running one to end."""
-    try:
+
+    def do() -> Response:
         found = queue.cancel(arrival)
-    except (BadInput, CheckFailed) as error:
-        return _refused(request, visitor, queue.registry, error)
-    return _back(found, "ending" if found.state == "running" else "cancelled", back)
+        return _back(found, "ending" if found.state == "running" else "cancelled", back)
+
+    return _tried(request, visitor, queue, do)
 
 
 @router.post("/arrivals/{arrival}/retry")
@@ -86,10 +89,7 @@ def retry(
     back: Field = "queue",
 ) -> Response:
     """Let a failed or cancelled arrival wait for its turn again."""
-    try:
-        return _back(queue.retry(arrival), "retried", back)
-    except (BadInput, CheckFailed) as error:
-        return _refused(request, visitor, queue.registry, error)
+    return _tried(request, visitor, queue, lambda: _back(queue.retry(arrival), "retried", back))
 
 
 @router.post("/arrivals/{arrival}/hold")
@@ -101,10 +101,7 @@ def hold(
     back: Field = "queue",
 ) -> Response:
     """Pass an arrival over until it is released."""
-    try:
-        return _back(queue.hold(arrival), "held", back)
-    except (BadInput, CheckFailed) as error:
-        return _refused(request, visitor, queue.registry, error)
+    return _tried(request, visitor, queue, lambda: _back(queue.hold(arrival), "held", back))
 
 
 @router.post("/arrivals/{arrival}/release")
@@ -116,10 +113,7 @@ def release(
     back: Field = "queue",
 ) -> Response:
     """Let a held arrival have its turn again."""
-    try:
-        return _back(queue.release(arrival), "released", back)
-    except (BadInput, CheckFailed) as error:
-        return _refused(request, visitor, queue.registry, error)
+    return _tried(request, visitor, queue, lambda: _back(queue.release(arrival), "released", back))
 
 
 @router.post("/sequences/{sequence}/hold")
@@ -132,11 +126,12 @@ def hold_sequence(
     back: Field = "queue",
 ) -> Response:
     """Let a sequence give nothing out until it is released."""
-    try:
+
+    def do() -> Response:
         queue.hold_sequence(sequence, reason)
-    except (BadInput, CheckFailed) as error:
-        return _refused(request, visitor, queue.registry, error, sequence)
-    return _to(sequence, "sequence-held", back)
+        return _to(sequence, "sequence-held", back)
+
+    return _tried(request, visitor, queue, do, sequence)
 
 
 @router.post("/sequences/{sequence}/release")
@@ -148,11 +143,12 @@ def release_sequence(
     back: Field = "queue",
 ) -> Response:
     """Let a held sequence give out again."""
-    try:
+
+    def do() -> Response:
         queue.release_sequence(sequence)
-    except (BadInput, CheckFailed) as error:
-        return _refused(request, visitor, queue.registry, error, sequence)
-    return _to(sequence, "sequence-released", back)
+        return _to(sequence, "sequence-released", back)
+
+    return _tried(request, visitor, queue, do, sequence)
 
 
 def just_done(request: Request) -> str | None:
@@ -203,13 +199,18 @@ def _to(sequence: str, done: str, back: str, arrival: int = 0) -> Response:
     return RedirectResponse(f"{page}?told={done}{which}#queue", status_code=303)
 
 
-def _refused(
+def _tried(
     request: Request,
     visitor: Visitor,
-    registry: Registry,
-    error: BadInput | CheckFailed,
+    queue: Queue,
+    do: Callable[[], Response],
     sequence: str | None = None,
 ) -> Response:
-    if isinstance(error, Unavailable):
-        raise error
-    return _shown(request, visitor, registry, sequence, wrong=str(error), status=status_of(error))
+    """What a form asked for, or the page it was on with the line that says why not."""
+    try:
+        return do()
+    except Unavailable:
+        raise
+    except (BadInput, CheckFailed) as error:
+        status, wrong = status_of(error), str(error)
+        return _shown(request, visitor, queue.registry, sequence, wrong=wrong, status=status)
