@@ -22,6 +22,8 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)  ## learn four small tasks in order; show what one adapter loses and ours does not
 	@start=$$(date +%s); $(BIN)/lori demo && echo "the demo took $$(( $$(date +%s) - start )) s"
 
+# Threads that wait must not spin where other tests could work (as in flows/stage_launch.py).
+test: export OMP_WAIT_POLICY := PASSIVE
 test: $(STAMP)  ## every test, slow ones too; those on real data need LORI_DATA and LORI_MODELS
 	$(BIN)/python -m pytest -q -rs --numprocesses=3 --dist=loadfile --no-loadscope-reorder --durations=60
 

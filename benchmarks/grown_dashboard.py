@@ -25,7 +25,7 @@ from sqlalchemy import Connection, Engine, event, text
 from benchmarks.grown_cells import ROWS, Row, insert_all, reflected, task_of
 from benchmarks.grown_registry import Size, name_of, seed
 from lori_core.digests import sha256_bytes, sha256_json
-from registry import gating, ledger, lineage
+from registry import gating, lineage
 from registry.clock import now
 from registry.decision_models import ReportRow
 from registry.decisions import Actor, GateReport
@@ -72,7 +72,6 @@ def grow(home: Path, work: Path, size: Size) -> None:
         first, newest = name_of(0), size.versions
         judged = gating.judge(registry, first, newest, newest - 1 or None, stale={})
         for number in range(size.sequences):
-            ledger.anchor(registry, name_of(number))
             _reported(registry, replace(judged, sequence=name_of(number)))
         _decided(registry, size)
         _queue(registry, size)

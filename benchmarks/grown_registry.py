@@ -38,7 +38,7 @@ from benchmarks.grown_cells import (
     task_of,
 )
 from lori_core.digests import canonical_json, sha256_bytes, sha256_json
-from registry import lineage
+from registry import ledger, lineage
 from registry.clock import now
 from registry.decision_models import PromotionRow
 from registry.ledger import append, facts_hash
@@ -193,6 +193,7 @@ def seed(registry: Registry, work: Path, size: Size, more: int) -> None:
     _clone_mlflow(registry.settings.tracking_uri, size)
     for sequence in range(size.sequences):
         _promoted(registry, name_of(sequence), size)
+        ledger.anchor(registry, name_of(sequence))
 
 
 def _task(sequence: str, number: int) -> TaskRecord:

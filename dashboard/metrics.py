@@ -6,6 +6,7 @@ needs: on the embedded default nothing, else a viewer's token (`authorization` i
 """
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from importlib.metadata import version
 from typing import get_args
 
@@ -132,14 +133,37 @@ def _stages(counted: Totals) -> Iterator[Metric]:
 def _forgetting(counted: Totals) -> Iterator[Metric]:
     lost = GaugeMetricFamily(
         "lori_worst_forgetting",
-        "The largest loss of a task at the newest version, as a fraction. basis=proved: nothing was"
-        " lost with the task id given, in the reference runtime; measured: a figure with an interval.",
+        "The largest loss of an earlier task since its best, at the newest version, under the mode the"
+        " sequence serves, as a fraction. basis=proved: nothing was lost with the task id given, in the"
+        " reference runtime; same_bits: the same by digest, covered by no certificate; paired, unpaired:"
+        " measured, row by row or not.",
         labels=["sequence", "read", "basis"],
     )
-    for each in counted.forgetting:
-        basis = "proved" if each.proved else "measured"
-        lost.add_metric([each.sequence, each.read, basis], each.value)
-    yield lost
+    low = GaugeMetricFamily(
+        "lori_worst_forgetting_low",
+        "The lower end of its 95 % interval, where it was measured.",
+        labels=["sequence", "read"],
+    )
+    high = GaugeMetricFamily(
+        "lori_worst_forgetting_high",
+        "The upper end of its 95 % interval, where it was measured.",
+        labels=["sequence", "read"],
+    )
+    tasks = GaugeMetricFamily(
+        "lori_earlier_tasks",
+        "Tasks before the newest, by how it is known what they lost. missing: not scored at both"
+        " versions; incomparable: on other rows, or by another metric, than at their best. Neither is"
+        " in the worst figure.",
+        labels=["sequence", "read", "known"],
+    )
+    for sequence, read, worst in counted.forgetting:
+        lost.add_metric([sequence, read, worst.basis], worst.value)
+        if worst.basis in ("paired", "unpaired"):
+            low.add_metric([sequence, read], worst.low)
+            high.add_metric([sequence, read], worst.high)
+        for known, count in asdict(worst.earlier).items():
+            tasks.add_metric([sequence, read, known], count)
+    yield from (lost, low, high, tasks)
 
 
 def _decisions(counted: Totals) -> Iterator[Metric]:

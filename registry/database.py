@@ -36,6 +36,10 @@ _DAMAGED = re.compile(
 
 BUSY_SECONDS = 60
 
+CACHE_KIB = 32 * 1024
+"""What a connection to SQLite may keep of its file: its own 2 MiB are less than the indexes of a
+store of some thousand versions, which a find by digest would read from the disk again."""
+
 IDLE_SECONDS = 60
 """How long PostgreSQL lets a writer do nothing amid a write (a process that was stopped, say)."""
 
@@ -251,6 +255,7 @@ def _connect_sqlite(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> 
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
     cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
     cursor.close()
 
 

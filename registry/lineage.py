@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session, joinedload
 from lori_core.config import Read
 from lori_core.errors import NotFound
 from lori_core.names import NAME
-from registry.models import Adapter, Certificate, Evaluation, Sequence, Stage, Task, Version
+from registry.models import Adapter, Certificate, Evaluation, Mask, Sequence, Stage, Task, Version
 from registry.plain import LARGEST
 from registry.records import (
     Cell,
@@ -26,6 +26,13 @@ from registry.records import (
     TaskRecord,
     VersionState,
 )
+
+_OF_A_FILED_VERSION = (
+    joinedload(Version.sequence).load_only(Sequence.name),
+    joinedload(Version.certificate).load_only(Certificate.level),
+    joinedload(Version.adapter).joinedload(Adapter.mask).load_only(Mask.sha256),
+)
+"""What `filed_version` asks of other tables: not their settings and layers, which may be long."""
 
 
 def sequence_names(session: Session) -> tuple[str, ...]:
@@ -107,11 +114,7 @@ def versions_of(session: Session, sequence: str) -> tuple[FiledVersion, ...]:
         select(Version)
         .where(Version.sequence_id == owner.id)
         .order_by(Version.number)
-        .options(
-            joinedload(Version.sequence),
-            joinedload(Version.certificate),
-            joinedload(Version.adapter).joinedload(Adapter.mask),
-        )
+        .options(*_OF_A_FILED_VERSION)
     )
     return tuple(filed_version(row) for row in rows)
 
@@ -123,11 +126,7 @@ def versions_with(session: Session, adapter_sha256: str) -> tuple[FiledVersion, 
         .join(Version.adapter)
         .where(Adapter.sha256 == adapter_sha256)
         .order_by(Version.id)
-        .options(
-            joinedload(Version.sequence),
-            joinedload(Version.certificate),
-            joinedload(Version.adapter).joinedload(Adapter.mask),
-        )
+        .options(*_OF_A_FILED_VERSION)
     )
     return tuple(filed_version(row) for row in rows)
 

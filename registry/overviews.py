@@ -144,6 +144,18 @@ def overviews(
     )
 
 
+def worst_of_each(
+    registry: Registry, session: Session
+) -> tuple[tuple[str, Read, WorstForgetting], ...]:
+    """Of every sequence that has something to forget: its name, the mode it serves, what it lost."""
+    matching = select(SequenceRow.id, SequenceRow.name).subquery()
+    found = _sequences(session, matching)
+    _count(session, matching, found)
+    every = sorted(found.values(), key=lambda each: each.name)
+    _forgetting(registry, session, every)
+    return tuple((each.name, each.read, each.worst) for each in every if each.worst is not None)
+
+
 def _forgetting(registry: Registry, session: Session, shown: Sequence[_Found]) -> None:
     """Fill in what each lost, under the mode it serves."""
     several = [each for each in shown if each.newest > 1]

@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import cast
 
-from sqlalchemy import ColumnElement, Float, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, Float, and_, case, func, select
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from lori_core.config import Read
 from registry.arrival_models import ArrivalRow, HeldSequenceRow, SubmissionRow
 from registry.arrival_records import ArrivalState, SubmissionState
-from registry.covering import covers
 from registry.database import Database
 from registry.decided import STATES
 from registry.decision_models import (
@@ -24,8 +23,10 @@ from registry.decision_models import (
     WebhookRow,
 )
 from registry.decisions import Alias, PromotionKind, PromotionState
-from registry.models import Certificate, Evaluation, Sequence, Stage, Task, Version
+from registry.models import Sequence, Stage, Version
+from registry.overviews import worst_of_each
 from registry.store import Registry
+from registry.worst_forgetting import WorstForgetting
 
 BUCKETS = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 86400.0)
 """Upper bounds, in seconds, of how long a stage takes."""
@@ -43,19 +44,6 @@ class StageTotals:
     """Of those that finished, together."""
     within: tuple[int, ...]
     """How many of those took at most so long, for each of `BUCKETS`."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorstForgetting:
-    """The largest loss of a task at the newest filed version of a sequence, as a fraction."""
-
-    sequence: str
-    read: Read
-    task: str
-    value: float
-    proved: bool
-    """Whether it is no measurement: the task's adapter is the one it was learned with, by digest, and
-    the newest certificate reaches G2 under this read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +82,8 @@ class Totals:
     sequences_held: tuple[str, ...]
     submissions: Mapping[SubmissionState, int]
     stages: tuple[StageTotals, ...]
-    forgetting: tuple[WorstForgetting, ...]
+    forgetting: tuple[tuple[str, Read, WorstForgetting], ...]
+    """Sequence, the mode it serves, what it lost at worst; the same as on the page of sequences."""
     gates: Mapping[tuple[str, bool], int]
     """(sequence, whether it passed) -> recorded judgements."""
     promotions: tuple[PromotionTotal, ...]
@@ -125,7 +114,7 @@ def totals(registry: Registry, now: datetime) -> Totals:
             ),
             submissions=_submissions(session),
             stages=_stages(session, registry._database),
-            forgetting=_forgetting(session),
+            forgetting=worst_of_each(registry, session),
             gates=_gates(session),
             promotions=_promotions(session),
             backlog=_backlog(session, now),
@@ -194,71 +183,6 @@ def _seconds(
     if database.is_sqlite:
         return (func.julianday(end) - func.julianday(start)) * 86400.0
     return sql_cast(func.extract("epoch", end - start), Float)
-
-
-def _forgetting(session: Session) -> tuple[WorstForgetting, ...]:
-    newest = (
-        select(Version.sequence_id, func.max(Version.number).label("number"))
-        .where(Version.state == "registered")
-        .group_by(Version.sequence_id)
-        .subquery()
-    )
-    of_r = or_(Evaluation.adapter_of == "", Evaluation.adapter_of == Evaluation.task)
-    place = (Evaluation.sequence_id, Evaluation.version, Evaluation.task, Evaluation.read)
-    current = select(func.max(Evaluation.id)).where(of_r).group_by(*place)
-    at_last = Evaluation.version == newest.c.number
-    then = case((Evaluation.version == Task.position, Evaluation.effective_digest))
-    terms = session.execute(
-        select(
-            Sequence.name,
-            Evaluation.read,
-            Evaluation.task,
-            func.max(case((Evaluation.version < newest.c.number, Evaluation.value))),
-            func.max(case((at_last, Evaluation.value))),
-            func.max(then),
-            func.max(case((at_last, Evaluation.effective_digest))),
-            Certificate.level,
-            Certificate.read,
-        )
-        .select_from(Evaluation)
-        .join(Sequence, Sequence.id == Evaluation.sequence_id)
-        .join(newest, newest.c.sequence_id == Evaluation.sequence_id)
-        .join(Task, and_(Task.sequence_id == Evaluation.sequence_id, Task.name == Evaluation.task))
-        .join(
-            Version,
-            and_(Version.sequence_id == Evaluation.sequence_id, Version.number == newest.c.number),
-        )
-        .join(Certificate, Certificate.id == Version.certificate_id)
-        .where(
-            Evaluation.id.in_(current),
-            Evaluation.version >= Task.position,
-            Evaluation.version <= newest.c.number,
-            Task.position < newest.c.number,
-        )
-        .group_by(
-            *(Sequence.name, Evaluation.read, Evaluation.task, Task.position),
-            *(Certificate.level, Certificate.read),
-        )
-        .order_by(Sequence.name, Evaluation.read, Task.position)
-    )
-    worst: dict[tuple[str, str], WorstForgetting] = {}
-    for name, read, task, best, last, learned, serves, level, covered in terms:
-        if best is None or last is None:
-            continue
-        same = learned is not None and learned == serves
-        proved = same and covers(level, covered, read)
-        found = WorstForgetting(
-            sequence=name,
-            read=read,
-            task=task,
-            value=0.0 if proved else best - last,
-            proved=proved,
-        )
-        known = worst.get((name, read))
-        # Of two that lost as much, the one that is only measured: it could be worse than it looks.
-        if known is None or (found.value, not proved) > (known.value, not known.proved):
-            worst[name, read] = found
-    return tuple(worst.values())
 
 
 def _gates(session: Session) -> dict[tuple[str, bool], int]:

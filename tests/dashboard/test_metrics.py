@@ -73,6 +73,10 @@ def test_the_registry_in_numbers(registry: Registry) -> None:
     assert found["lori_promotions", moved] == 1
     proved = labels(**of, read="inherited", basis="proved")
     assert found["lori_worst_forgetting", proved] == 0
+    mode = labels(**of, read="inherited")
+    assert ("lori_worst_forgetting_low", mode) not in found  # what is proved has no interval
+    assert found["lori_earlier_tasks", labels(**of, read="inherited", known="proved")] == 1
+    assert found["lori_earlier_tasks", labels(**of, read="inherited", known="missing")] == 0
     assert found["lori_stage_duration_seconds_count", labels(stage="train")] == 1
     assert found["lori_stage_duration_seconds_bucket", labels(stage="train", le="+Inf")] == 1
     assert found["lori_live_listeners", ()] == 0

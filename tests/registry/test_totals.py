@@ -21,8 +21,10 @@ from registry import outbox
 from registry.arrivals import Arrivals
 from registry.clock import now
 from registry.desk import Desk
+from registry.score_curves import Earlier
 from registry.store import Registry, open_registry
-from registry.totals import BUCKETS, WorstForgetting, totals
+from registry.totals import BUCKETS, totals
+from registry.worst_forgetting import WorstForgetting
 
 
 @pytest.fixture
@@ -52,26 +54,27 @@ def score(
     value: float,
     *,
     name: str = "assistant",
-    read: str = "cumulative",
-    digest: str | None = None,
+    read: str = "inherited",
+    rows: str | None = None,
     under: str | None = None,
 ) -> None:
     cell = measured(registry, name, version, task, read, score=0)
     registry.record_cell(
         replace(
             cell,
-            key=sha256_json([name, version, task, read, value, under]),
+            key=sha256_json([name, version, task, read, value, rows, under]),
             read=read,
             value=value,
             adapter_of=under,
-            effective_digest=digest or sha256_json([name, version]),
+            effective_digest=sha256_json([name, version]),
+            test_digest=rows or cell.test_digest,
         )
     )
 
 
-def by_the_matrix(registry: Registry, name: str, read: str) -> float | None:
+def by_the_matrix(registry: Registry, name: str) -> float | None:
     """The same by the formula everybody uses."""
-    cells = registry.matrix_cells(name, read)  # type: ignore[arg-type]
+    cells = registry.matrix_cells(name, "inherited")
     filed = sum(each.state == "registered" for each in registry.versions(name))
     rows = tuple(
         tuple(None if cell is None else cell.value for cell in row.cells)
@@ -80,8 +83,10 @@ def by_the_matrix(registry: Registry, name: str, read: str) -> float | None:
     return max(ScoreMatrix(cells.tasks, rows).forgetting_terms().values(), default=None)
 
 
-def worst(registry: Registry) -> dict[tuple[str, str], WorstForgetting]:
-    return {(each.sequence, each.read): each for each in totals(registry, now()).forgetting}
+def worst(registry: Registry) -> dict[str, WorstForgetting]:
+    found = totals(registry, now()).forgetting
+    assert {read for _, read, _ in found} == {"inherited"}  # what these sequences serve
+    return {name: each for name, _, each in found}
 
 
 def test_the_worst_forgetting_is_that_of_the_matrix(registry: Registry, tmp_path: Path) -> None:
@@ -90,39 +95,38 @@ def test_the_worst_forgetting_is_that_of_the_matrix(registry: Registry, tmp_path
     learn(registry, tmp_path / "three", 3, name="other")
     scores = {
         (1, "t01"): 0.8, (2, "t01"): 0.9, (3, "t01"): 0.5, (4, "t01"): 0.6,  # lost 0.3 of its best
-        (2, "t02"): 0.7, (4, "t02"): 0.75,  # better than ever; one was not measured
-        (3, "t03"): 0.4,  # its last was not measured: no term
-        (4, "t04"): 0.1, (0, "t01"): 1.0, (2, "t04"): 1.0,  # before its time: no term either
+        (2, "t02"): 0.7, (3, "t02"): 0.7, (4, "t02"): 0.75,  # better than ever
+        (0, "t01"): 1.0, (2, "t04"): 1.0,  # before its time: no term
     }  # fmt: skip
     for (version, task), value in scores.items():
         score(registry, version, task, value)
     score(registry, 4, "t01", 0.0, under="t02")  # a guard's, which is no part of R
+    score(registry, 4, "t01", 0.0, read="cumulative")  # a mode that is not served
     found = worst(registry)
-    assert ("young", "inherited") not in found  # after one task there is nothing to forget
-    cumulative = found["assistant", "cumulative"]
-    assert (cumulative.task, cumulative.proved) == ("t01", False)
-    assert cumulative.value == pytest.approx(0.3)
-    for (name, read), each in found.items():
-        assert each.value == pytest.approx(by_the_matrix(registry, name, read)), (name, read)
-    assert set(found) == {
-        ("assistant", "cumulative"), ("assistant", "inherited"), ("other", "inherited")
-    }  # fmt: skip
+    assert set(found) == {"assistant", "other"}  # after one task there is nothing to forget
+    lost = found["assistant"]
+    assert (lost.task, lost.basis, lost.proved) == ("t01", "unpaired", False)
+    assert lost.value == pytest.approx(0.3)
+    assert lost.low < lost.value < lost.high
+    for name, each in found.items():
+        assert each.value == pytest.approx(by_the_matrix(registry, name)), name
     score(registry, 4, "t01", 0.9)  # measured again: the newer one counts
-    assert worst(registry)["assistant", "cumulative"].value == pytest.approx(0.0)
+    assert worst(registry)["assistant"].value == pytest.approx(0.0)
 
 
-def test_proved_takes_the_same_function_and_a_certificate_of_this_read(
+def test_proved_takes_the_same_function_and_what_was_not_compared_is_counted(
     registry: Registry, tmp_path: Path
 ) -> None:
     learn(registry, tmp_path / "one", 3)  # G2 under the inherited read
-    found = worst(registry)["assistant", "inherited"]
-    assert (found.value, found.proved) == (0.0, True)
-    score(registry, 3, "t02", 1.0, read="inherited", digest=sha256_json("another function"))
-    assert not worst(registry)["assistant", "inherited"].proved
-    for version in (1, 2, 3):
-        score(registry, version, "t01", 1.0, read="isolated", digest=sha256_json("the same"))
-    isolated = worst(registry)["assistant", "isolated"]
-    assert (isolated.value, isolated.proved) == (0.0, False)  # nobody certified that read
+    found = worst(registry)["assistant"]
+    assert (found.value, found.proved, found.basis) == (0.0, True, "proved")
+    assert found.earlier == Earlier(proved=2)
+    score(registry, 3, "t02", 1.0)
+    found = worst(registry)["assistant"]
+    assert (found.proved, found.earlier) == (False, Earlier(proved=1, measured=1))
+    score(registry, 3, "t02", 0.0, rows=sha256_json("other rows"))  # no loss: another test
+    found = worst(registry)["assistant"]
+    assert (found.value, found.earlier) == (0.0, Earlier(proved=1, incomparable=1))
 
 
 def test_stages_are_counted_and_timed(registry: Registry) -> None:
@@ -225,13 +229,16 @@ def test_decisions_are_counted_by_where_they_stand(registry: Registry, tmp_path:
 
 
 def test_the_number_of_queries_does_not_grow(registry: Registry, tmp_path: Path) -> None:
-    with queries(registry) as empty:
-        totals(registry, now())
     learn(registry, tmp_path / "one", 3)
+    score(registry, 3, "t01", 0.5)
+    with queries(registry) as few:
+        totals(registry, now())
+    learn(registry, tmp_path / "two", 5, name="other")
+    score(registry, 4, "t01", 0.5, name="other")
     for number in range(20):
         arrive(Arrivals(registry), "a", "b", sequence=f"s{number}")
         registry.stage_started(f"s{number}", stage=f"stage-{number}", sequence="a", task="t")
     Desk(registry, ANN).promote("assistant", 1, reason="x")
     with queries(registry) as full:
         totals(registry, now())
-    assert len(full) == len(empty) <= 12
+    assert len(full) == len(few) <= 20
