@@ -337,6 +337,8 @@ def _changed_facts(
     promotions = {
         row.id: row for row in session.scalars(wanted.options(joinedload(PromotionRow.report)))
     }
+    judged_by = {row.report.id: row.report for row in promotions.values() if row.report is not None}
+    edited = {each.id for each in judged_by.values() if sha256_json(each.document) != each.sha256}
     asked: set[int | None] = set()
     for row in rows:
         where = f"position {row.position}"
@@ -355,7 +357,7 @@ def _changed_facts(
             continue
         asked.add(row.promotion_id)
         report = promotion.report
-        if report is not None and sha256_json(report.document) != report.sha256:
+        if report is not None and report.id in edited:
             yield f"{where}: the gate report of promotion {promotion.id} was edited"
         facts = facts_hash(owner.name, promotion, None if report is None else report.sha256)
         if facts != row.payload.get("facts_sha256"):

@@ -4,11 +4,13 @@ R of a sequence has half as many cells as the square of its versions; a judgemen
 row and the champion's, and from the rows between only what is not the same function by digest.
 """
 
+import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, cast
 
-from sqlalchemy import ColumnElement, Row, Select, select
+from sqlalchemy import ColumnElement, Row, Select, Text, select
+from sqlalchemy import cast as cast_to
 from sqlalchemy.orm import Session
 
 from lori_core.config import Read
@@ -30,12 +32,18 @@ class Measured(NamedTuple):
     n: int
     metric: str
     metric_version: str
-    parts: Json
+    parts_json: str
+    """Read only where rows are compared, which few cells' are: `parts`."""
     base_digest: str
     effective_digest: str | None
     test_digest: str
     predictions: str | None
     predictions_sha256: str | None
+
+    @property
+    def parts(self) -> Json:
+        """How many rows each part of the score is of."""
+        return cast(Json, json.loads(self.parts_json))
 
 
 COLUMNS = (
@@ -48,7 +56,7 @@ COLUMNS = (
     Evaluation.n,
     Evaluation.metric,
     Evaluation.metric_version,
-    Evaluation.parts,
+    cast_to(Evaluation.parts, Text),
     Evaluation.base_digest,
     Evaluation.effective_digest,
     Evaluation.test_digest,

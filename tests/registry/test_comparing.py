@@ -273,7 +273,7 @@ def measured(successes: int, n: int) -> Found:
     made = wilson(successes, n)
     cell = Measured(
         version=1, task="t", read="inherited", under="", key=f"{successes}/{n}",
-        value=successes / n, n=n, metric="exact_match", metric_version="1", parts={},
+        value=successes / n, n=n, metric="exact_match", metric_version="1", parts_json="{}",
         base_digest="b", effective_digest=f"{successes}/{n}", test_digest="t",
         predictions=None, predictions_sha256=None,
     )  # fmt: skip
