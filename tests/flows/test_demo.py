@@ -1,4 +1,4 @@
-"""The demo, as a newcomer runs it: the problem and the cure, both as they are measured."""
+"""The demo, as a newcomer runs it and looks at it: the problem and the cure, as they are measured."""
 
 import json
 from pathlib import Path
@@ -6,6 +6,16 @@ from pathlib import Path
 import pytest
 
 from flows.stage_protocol import read_result
+from tests.dashboard.browser.sites import served
+from tests.dashboard.browser.watching import (
+    NARROW,
+    WIDE,
+    Scheme,
+    a_window,
+    pages_of,
+    sign_in,
+    the_browser,
+)
 from tests.flows.conftest import Lab
 
 pytestmark = pytest.mark.slow
@@ -65,3 +75,22 @@ def test_a_second_run_finds_nothing_to_do(shown: tuple[Lab, str]) -> None:
     answer = shown[0].lori("run", file, timeout=15)
     assert answer.returncode == 0
     assert "nothing to do" in answer.stdout
+
+
+@pytest.mark.parametrize(
+    ("scheme", "size"), [("light", WIDE), ("dark", NARROW)], ids=["light", "dark-narrow"]
+)
+def test_every_page_of_it_is_without_a_fault(
+    shown: tuple[Lab, str], scheme: Scheme, size: tuple[int, int]
+) -> None:
+    with (
+        served(shown[0].home) as site,
+        the_browser() as chromium,
+        a_window(chromium, site, scheme=scheme, size=size) as window,
+    ):
+        assert site.token is not None
+        sign_in(window, None, site.token)
+        for path in pages_of("demo", 4, "topics"):
+            window.open(path)
+            window.look()
+    assert not window.found, "\n".join(window.found)

@@ -8,16 +8,13 @@ from playwright.sync_api import Browser
 
 from benchmarks.grown_dashboard import SIZES, grow
 from tests.dashboard.browser.sites import Site, served
-from tests.dashboard.browser.watching import CHROMIUMS, a_browser, chromium_path
+from tests.dashboard.browser.watching import the_browser
 
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     """One browser for a file: playwright's loop must not outlive it."""
-    path = chromium_path()
-    if path is None:
-        pytest.skip(f"there is no Chromium here (none of {', '.join(CHROMIUMS)})")
-    with a_browser(path) as browser:
+    with the_browser() as browser:
         yield browser
 
 

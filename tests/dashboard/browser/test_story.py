@@ -20,6 +20,7 @@ from tests.dashboard.browser.watching import (
     Scheme,
     Watched,
     a_window,
+    pages_of,
     sign_in,
 )
 from tests.flows.conftest import TASKS, Lab
@@ -149,11 +150,7 @@ def test_every_page_of_a_sequence_that_was_learned_is_without_a_fault(
     assert site.token is not None
     with a_window(chromium, site, scheme=scheme, size=size) as window:
         sign_in(window, None, site.token)
-        for path in (
-            *("/", "/queue", "/compare?a=tiny&b=tiny&read=cumulative", PLACE),
-            *(f"{PLACE}?read=cumulative", f"{PLACE}/versions", f"{PLACE}/versions/3"),
-            *(f"{PLACE}/versions/3/answers?task=animal&read=cumulative", PROMOTIONS),
-        ):
+        for path in pages_of("tiny", 3, "animal"):
             window.open(path)
             window.look()
     assert not window.found, "\n".join(window.found)

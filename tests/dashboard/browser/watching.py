@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import (
     Browser,
@@ -69,6 +70,16 @@ DRAWN = "() => [...document.querySelectorAll('[data-plot]')].every((box) => box.
 def chromium_path() -> str | None:
     """The Chromium of this machine, or None."""
     return next(filter(None, map(shutil.which, CHROMIUMS)), None)
+
+
+@contextmanager
+def the_browser() -> Iterator[Browser]:
+    """The browser of this machine; without one the test is skipped, by name."""
+    path = chromium_path()
+    if path is None:
+        pytest.skip(f"there is no Chromium here (none of {', '.join(CHROMIUMS)})")
+    with a_browser(path) as browser:
+        yield browser
 
 
 @contextmanager
@@ -225,3 +236,14 @@ def sign_in(window: Watched, name: str | None, secret: str) -> None:
     page.get_by_label("Password" if name is not None else "Token").fill(secret)
     page.get_by_role("button", name="Sign in").click()
     page.wait_for_url(lambda url: "/sign-in" not in url)
+
+
+def pages_of(sequence: str, newest: int, task: str) -> tuple[str, ...]:
+    """Every page there is, of one sequence that forgot under its cumulative read."""
+    place = f"/sequences/{sequence}"
+    version = f"{place}/versions/{newest}"
+    return (
+        *("/", "/queue", f"/compare?a={sequence}&b={sequence}&read=cumulative", place),
+        *(f"{place}?read=cumulative", f"{place}/versions", version),
+        *(f"{version}/answers?task={task}&read=cumulative", f"{place}/promotions"),
+    )
