@@ -29,7 +29,7 @@ VERSION_TABLE = "alembic_version_lori"
 MIGRATIONS = Path(__file__).with_name("migrations")
 
 _DAMAGED = re.compile(
-    r"no such (table|column)|table .* (already exists|has no column)|is a view"
+    r"no such (table|column)|duplicate column|table .* (already exists|has no column)|is a view"
     r"|(relation|column) .* (does not exist|already exists)"
 )
 """Said of tables that are not those of the schema the store says it has."""

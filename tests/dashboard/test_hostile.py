@@ -3,6 +3,7 @@
 import contextlib
 import json
 import sqlite3
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -27,6 +28,7 @@ from registry.records import SequenceRecord, TaskRecord
 from registry.remote import RemoteDesk
 from registry.soundness import faults
 from registry.store import open_registry
+from registry.untouched import SETTLED_NS
 
 SOON = (now() + timedelta(days=1)).isoformat()
 ADMIN = Actor(name="ada", role="admin", account=True)
@@ -71,6 +73,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     scene = Scene(tmp_path_factory.mktemp("hostile"))
     with scene.browser:
         deliver(scene.registry)  # as the server's errands do in the background, sooner or later
+        time.sleep(SETTLED_NS / 1e9 + 0.1)  # files as young as this are never trusted
         for version in (1, 2):  # a first look at a version remembers that its files are as filed
             faults(scene.registry, "assistant", version)
         for path in ("/thaw", "/gate"):  # locks are files too: those of real names exist from here
@@ -82,9 +85,11 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 
 @contextlib.contextmanager
 def nothing_changes(scene: Scene) -> Iterator[None]:
-    before = scene.state()
+    rows, files = scene.state()
     yield
-    assert scene.state() == before
+    rows_then, files_then = scene.state()
+    assert rows_then == rows
+    assert sorted(files_then ^ files) == []
 
 
 NAMED = [
@@ -298,8 +303,8 @@ def test_bytes_that_are_no_body(
     kind: str,
 ) -> None:
     method, path, *_ = case
-    if path.endswith("/gate") and raw in {b"{}"}:
-        return
+    if path.endswith("/gate") and raw in {b"{}", b"\xff\xfe{\x00}\x00"}:
+        return  # every key may be left out, and JSON tells its own encoding
     with nothing_changes(scene):
         answer = scene.browser.ask(
             method, path, token=scene.token, raw=raw, headers={"content-type": kind}

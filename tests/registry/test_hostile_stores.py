@@ -180,6 +180,7 @@ STATES = st.one_of(
 @given(state=STATES)
 @example(state=("sql", "DROP TABLE sequences"))
 @example(state=("sql", "UPDATE alembic_version_lori SET version_num = '0001'"))
+@example(state=("revision", ["0004"]))
 def test_a_hostile_migration_state_is_refused_or_read(
     state: tuple[object, ...], filed: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
