@@ -34,6 +34,8 @@ _DAMAGED = re.compile(
 )
 """Said of tables that are not those of the schema the store says it has."""
 
+_NO_SQLITE = re.compile("not a database|malformed|unsupported file format")
+
 BUSY_SECONDS = 60
 
 CACHE_KIB = 32 * 1024
@@ -60,7 +62,7 @@ class Database:
             self.url: URL = make_url(url)
             self.engine: Engine = _engine(self.url)
             self._locks = self.engine if self.is_sqlite else _engine(self.url, NullPool)
-        except ArgumentError as error:
+        except (ArgumentError, ValueError) as error:  # a port that is no number is the latter
             raise BadInput("LORI_REGISTRY_URL", "a database URL", str(error)) from error
         except ModuleNotFoundError as error:
             raise BadInput(
@@ -176,13 +178,15 @@ class Database:
                 f"the tables of schema {HEAD}",
                 "Restore the store from a backup, or use another one.",
             )
+        if "invalid connection option" in reason:
+            return BadInput("LORI_REGISTRY_URL", "options that PostgreSQL knows", reason)
         if not self.is_sqlite:
             # A writer that was stopped too long: an error of psycopg's internal kind.
             unreachable = isinstance(error, OperationalError) or "idle-in-transaction" in reason
             what, remedy = "a database server that answers", "Start it, or check LORI_REGISTRY_URL."
         elif unreachable := "locked" in reason:
             what, remedy = "a store no other program holds", "End what holds it and try again."
-        elif unreachable := "not a database" in reason or "malformed" in reason:
+        elif unreachable := _NO_SQLITE.search(reason) is not None:
             what, remedy = "a registry's SQLite file", "Restore it, or use another LORI_HOME."
         return Unavailable(f"{self.place} ({reason})", what, remedy) if unreachable else None
 

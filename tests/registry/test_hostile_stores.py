@@ -68,6 +68,8 @@ uris = st.one_of(
 
 @share(0.04)
 @given(uri=uris, variable=st.sampled_from([REGISTRY_VARIABLE, TRACKING_VARIABLE]))
+@example(uri="postgresql://u:secret@127.0.0.1:1/x?nothing=1", variable=REGISTRY_VARIABLE)
+@example(uri="postgresql://::1", variable=REGISTRY_VARIABLE)
 def test_a_hostile_store_is_refused(
     uri: str, variable: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
