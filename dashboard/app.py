@@ -99,6 +99,7 @@ def make_app(
     @app.get("/healthz", tags=["server"])
     def healthz(office: TheOffice) -> dict[str, object]:
         """Whether the server and its store answer; no token is needed."""
+        office.registry.refuse_lost()
         accounts_exist(office.registry)
         return {"ok": True, "api": API, "version": app.version}
 

@@ -1,7 +1,7 @@
 """What every request passes before anything of ours reads it, and every answer on its way out.
 
 The Host header must be one of ours: a page elsewhere cannot reach a server on loopback under a name of
-its own. The body must be small, and arrive in time.
+its own. The body must be small, and arrive in time. HEAD is answered like GET, without the body.
 """
 
 import asyncio
@@ -15,6 +15,8 @@ from dashboard.refusals import ALWAYS, Refuse
 
 LARGEST_BODY = 256 * 1024
 BODY_SECONDS = 20.0
+_NO_HEAD = ("/live", ".zip")
+"""Ends of paths whose answer never ends or is made on demand: HEAD would do all of it for nothing."""
 
 
 class Door:
@@ -32,7 +34,11 @@ class Door:
                 await self._app(scope, receive, send)
             return
 
+        head = scope["method"] == "HEAD" and not scope["path"].endswith(_NO_HEAD)
+
         async def signed(message: Message) -> None:
+            if head and message["type"] == "http.response.body":
+                message = {**message, "body": b""}
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in ALWAYS.items():
@@ -51,6 +57,8 @@ class Door:
             answer = self._refuse(Request(scope), 413, line)
             await answer(scope, receive, signed)
             return
+        if head:
+            scope = {**scope, "method": "GET"}
         await self._app(scope, _replay(body, receive), signed)
 
 

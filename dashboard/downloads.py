@@ -89,10 +89,11 @@ class Downloads:
         by_hand = f"`lori export {version} {wanted.task}`"
         return await self._in_turn(wanted.name, (*self.command, *arguments), by_hand)
 
-    async def evidence_zip(self, sequence: str, version: int) -> Packed:
+    async def evidence_zip(self, sequence: str, version: int, asked_by: str) -> Packed:
         """The signed bundle of evidence about a version, as `adapter_zip` gives an adapter.
 
-        Of a version whose bits are not what was certified it is made too, and says so.
+        Of a version whose bits are not what was certified it is made too, and says so. It says who
+        asked as well: the process that makes it knows only whose server this is.
 
         Raises:
             BadInput, CheckFailed: it was refused, in its words.
@@ -101,7 +102,10 @@ class Downloads:
         named = f"{sequence}/{version}"
         name = f"evidence-{sequence}-{version}"
         return await self._in_turn(
-            name, (*self.evidence, named), f"`lori evidence {named}`", refused_too=True
+            name,
+            (*self.evidence, named, f"--asked-by={asked_by}"),
+            f"`lori evidence {named}`",
+            refused_too=True,
         )
 
     async def _in_turn(

@@ -5,8 +5,11 @@ Outside code is written against these keys; values are fractions.
 
 from collections.abc import Sequence
 
+from dashboard.whole_matrix import grid_json, summary_terms
 from lori_core.forgetting import ScoreMatrix
-from registry.records import Cell, FiledVersion, MatrixCells
+from registry.records import FiledVersion, MatrixCells
+from registry.score_curves import Earlier
+from registry.score_grid import grid_of_cells
 
 
 def score_matrix(cells: MatrixCells) -> ScoreMatrix:
@@ -21,20 +24,12 @@ def score_matrix(cells: MatrixCells) -> ScoreMatrix:
 
 def matrix_json(cells: MatrixCells) -> dict[str, object]:
     """`lori matrix --json`."""
-    return {
-        "sequence": cells.sequence,
-        "read": cells.read,
-        "tasks": list(cells.tasks),
-        "rows": [
-            {
-                "version": row.version,
-                "task": row.task,
-                "cells": [None if cell is None else _cell_json(cell) for cell in row.cells],
-            }
-            for row in cells.rows
-        ],
-        "summary": score_matrix(cells).summary(),
-    }
+    return grid_json(cells.sequence, grid_of_cells(cells), cells.covered)
+
+
+def matrix_terms(cells: MatrixCells) -> dict[str, Earlier]:
+    """How the terms of the summary's forgetting and backward transfer are known."""
+    return summary_terms(grid_of_cells(cells), cells.covered)
 
 
 def versions_json(versions: Sequence[FiledVersion]) -> list[dict[str, object]]:
@@ -51,7 +46,3 @@ def versions_json(versions: Sequence[FiledVersion]) -> list[dict[str, object]]:
         }
         for each in versions
     ]
-
-
-def _cell_json(cell: Cell) -> dict[str, object]:
-    return {"value": cell.value, "n": cell.n, "low": cell.low, "high": cell.high}

@@ -182,10 +182,14 @@ class _Teller:
         made = environment().get_template("parts/queue.html").make_module()
         macros = made.__dict__
         if isinstance(seen, QueueView):
-            return {"queue": str(macros["queues"](seen, self.visitor, self.links))}
+            return {
+                "queue": str(macros["queues"](seen, self.visitor, self.links)),
+                "lead": str(macros["lead"](seen)),
+            }
         return {
             "stage": str(macros["stage"](seen, self.links)),
             "queue": str(macros["queue"](seen, self.visitor, self.links)),
+            "tile": str(macros["tile"](seen)),
         }
 
 
@@ -275,7 +279,7 @@ async def _gone(receive: Receive) -> None:
 def of_sequence(
     request: Request, visitor: Viewing, office: TheOffice, secret: Secret, sequence: PageSequence
 ) -> Response:
-    """The events `queue` and `stage` of a sequence."""
+    """The events `queue`, `stage` and `tile` (the queue in short) of a sequence."""
     return _stream(request, visitor, office, secret, sequence)
 
 
@@ -283,7 +287,7 @@ def of_sequence(
 def of_everything(
     request: Request, visitor: Viewing, office: TheOffice, secret: Secret
 ) -> Response:
-    """The event `queue` of all sequences: the first page of the queue."""
+    """The events `queue` and `lead` of all sequences: the first page of the queue."""
     return _stream(request, visitor, office, secret, EVERYTHING)
 
 

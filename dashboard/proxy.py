@@ -127,11 +127,23 @@ def proxy_of(
         if header is not None and _HEADER.fullmatch(header) is None:
             raise BadInput(f"header {header!r}", "the name of a header, like X-Forwarded-User")
     return Proxy(
-        networks=tuple(_network(each) for each in addresses),
+        networks=_networks(addresses),
         user_header=user_header,
         groups_header=groups_header,
         roles=dict(_mapped(each) for each in groups),
     )
+
+
+def _networks(addresses: Sequence[str]) -> tuple[Network, ...]:
+    found = tuple(_network(each) for each in addresses)
+    fours = [each for each in found if isinstance(each, ipaddress.IPv4Network)]
+    sixes = [each for each in found if isinstance(each, ipaddress.IPv6Network)]
+    joined: list[Network] = [*ipaddress.collapse_addresses(fours)]
+    joined += ipaddress.collapse_addresses(sixes)
+    if any(each.prefixlen == 0 for each in joined):
+        named = " ".join(f"--trusted-proxy {each}" for each in addresses)
+        raise BadInput(named, "networks that are not everybody")
+    return found
 
 
 def _network(text: str) -> Network:
@@ -141,8 +153,6 @@ def _network(text: str) -> Network:
         raise BadInput(
             f"--trusted-proxy {text!r}", "an address or a network, like 10.1.2.0/24"
         ) from error
-    if found.prefixlen == 0:
-        raise BadInput(f"--trusted-proxy {text!r}", "a network that is not everybody")
     return found
 
 

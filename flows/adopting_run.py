@@ -11,6 +11,7 @@ from flows.adopting import Adoption, Planned, plan_adoption, rows_of
 from flows.deciding import judge, promote_as_allowed
 from flows.edge import signals_end_this
 from flows.filing import audit_note, certificate_record, learned_notes, mask_record
+from flows.free_hand import refuse_free_plan
 from flows.keys import stage_key
 from flows.measuring import record_cells
 from flows.prior_run import only_run
@@ -24,7 +25,7 @@ from lori_core.task_rows import snapshot_measured
 from registry.desks import acting, opened, refuse_unless_allowed
 from registry.home import find_home
 from registry.records import VersionRecord
-from registry.roles import allow
+from registry.roles import allow, may
 from registry.store import Registry, open_registry
 
 Facts = dict[str, Any]
@@ -71,6 +72,8 @@ def adopt(ask: Adoption, *, quiet: bool = False) -> Adopted:
                 place.accept()
                 with open_registry(home) as registry:
                     allow(acting(registry), "adopt")  # a store on a server was not asked before
+                    if not may(acting(registry), "promote"):
+                        refuse_free_plan(registry, planned.plan)
                     work.file(registry, adopted)
                     work.decide(registry)
     return Adopted(name, position, ask.task, False, home)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from flows.arrival_plan import compose, digests_of, mapping, snapshotted
 from flows.checks import check_rows
+from flows.free_hand import DECIDES, refuse_free_hand, sender_may_promote
 from flows.keys import adapter_settings, data_key, task_settings
 from flows.known_sequence import Known
 from flows.plan import Plan, known_base, refuse_other_tests, row_digests
@@ -33,7 +34,6 @@ from lori_core.digests import sha256_json
 from lori_core.errors import BadInput, CheckFailed, NoRoom, Unavailable, without_rows
 from lori_core.metrics import metric_named
 from lori_core.sequence_file import require_files
-from registry.accounts import accounts_exist, role_of
 from registry.arrival_records import NewTask, Source, Submission
 from registry.arrivals import Arrivals
 from registry.changes import changes
@@ -41,11 +41,7 @@ from registry.desks import acting, opened
 from registry.home import writable
 from registry.plain import one_line
 from registry.records import Json, SequenceRecord, TaskRecord
-from registry.roles import MAY
 from registry.store import Registry
-
-_DECIDES = ("gate", "promotion")
-"""Settings that decide what serves."""
 
 _log = logging.getLogger("lori.dispatcher")
 
@@ -106,7 +102,7 @@ def prepare(registry: Registry, home: Path, submission: Submission) -> Submissio
         folder,
         submission.again,
         name,
-        may_promote=_may_promote(registry, submission),
+        may_promote=sender_may_promote(registry, submission),
     )
     try:
         return queue_up(registry, home, submission, examine(registry, home, sent))
@@ -125,14 +121,6 @@ def prepare(registry: Registry, home: Path, submission: Submission) -> Submissio
         _refused(arrivals, submission, fault)
         raise
     return _refused(arrivals, submission, reason)
-
-
-def _may_promote(registry: Registry, submission: Submission) -> bool:
-    """Whether who sent a submission may promote; an event is nobody's."""
-    if not accounts_exist(registry):
-        return True
-    role = None if submission.source == "event" else role_of(registry, submission.submitted_by)
-    return role is not None and "promote" in MAY[role]
 
 
 def _waiting(arrivals: Arrivals, submission: Submission, why: str) -> Submission:
@@ -201,6 +189,7 @@ def examine(registry: Registry | None, home: Path, sent: Sent, *, whole: bool = 
         examination = _Examination(registry, home, wish, known)
         if not sent.may_promote:
             examination.refuse_free_hand()
+            examination = examination.of_no_say()
         return examination.prepared(sent.again, whole)
     except NoRoom as full:
         raise full.told(fixed=known.shared is not None) from None
@@ -319,22 +308,34 @@ class _Examination:
         )
 
     def refuse_free_hand(self) -> None:
-        """Who may not promote cannot have it done either: by `auto`, or by a gate that lets all through."""
-        was = {key: value for key, value in self._so_far().items() if key in _DECIDES}
-        now = {
-            **was,
-            **{key: value for key, value in self.wish.settings.items() if key in _DECIDES},
-        }
-        if now.get("promotion") != "auto":
-            return
-        parts = [change.part for change in changes(was, now)]
-        if parts:
+        """Who may not promote cannot have it done either.
+
+        He declares a new sequence as he likes, but for `auto`; one that is recorded, or waits, keeps
+        what decides about it.
+        """
+        wish, known = self.wish, self.known
+        record = None if self.registry is None else self.registry.find_sequence(known.name)
+        if record is not None:
+            now = {**record.settings, **wish.settings}
+            refuse_free_hand(wish.name, known.name, record.settings, now, record.tasks)
+        elif known.queue:
+            was = self._so_far()
+            refuse_free_hand(wish.name, known.name, was, {**was, **wish.settings}, known.names)
+        elif wish.settings.get("promotion") == "auto":
             raise BadInput(
-                f"{self.wish.name}: {', '.join(parts)} of {self.known.name!r}, whose versions are"
+                f"{wish.name}: promotion of {known.name!r}, whose versions are"
                 " promoted by themselves once they pass",
                 "the word of somebody who may promote",
                 "Have an admin submit it, or say `promotion: approval`.",
             )
+
+    def of_no_say(self) -> "_Examination":
+        """The same wish, silent on what it may not change: what an admin changes meanwhile stands."""
+        if self.known.learned is None:
+            return self
+        settings = self.wish.settings.items()
+        kept = {key: value for key, value in settings if key not in DECIDES or key == "guards"}
+        return replace(self, wish=replace(self.wish, settings=kept))
 
     def _refuse_lost_metrics(self, plan: Plan, fresh: Sequence[_Item]) -> None:
         """All metrics of one's own are then looked for beside this file: the learned tasks' ones too."""

@@ -36,7 +36,9 @@ class Written:
     """What of the version's bits is not what was certified; the bundle says so too."""
 
 
-def write_evidence(found: Recorded, number: int, folder: Path, key: Path | None) -> Written:
+def write_evidence(
+    found: Recorded, number: int, folder: Path, key: Path | None, asked_by: str | None = None
+) -> Written:
     """Bring together what is recorded of a version, as data and as a page, and sign both.
 
     Args:
@@ -44,6 +46,7 @@ def write_evidence(found: Recorded, number: int, folder: Path, key: Path | None)
         number: the version.
         folder: new, or empty.
         key: a private key in a PEM file; None takes the home's, made at first use.
+        asked_by: who asked for it, where a dashboard makes it; None: whoever acts here.
 
     Raises:
         BadInput: the key is none, or the place cannot be written.
@@ -52,6 +55,8 @@ def write_evidence(found: Recorded, number: int, folder: Path, key: Path | None)
 
     signer = home_key(found.home) if key is None else read_key(key)
     by = acting(found.registry).name
+    if asked_by is not None:
+        by = f"{asked_by}, by the dashboard of {by}"
     bundle = gather(found.registry, found.name, number, audits=audits_of(found, number), by=by)
     write_json(folder / BUNDLE, bundle)
     write_atomic(folder / PAGE, evidence_page(bundle).encode("utf-8"))

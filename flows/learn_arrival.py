@@ -13,6 +13,7 @@ from prefect.client.schemas.objects import State
 
 from flows.arrival_plan import plan_of
 from flows.deciding import judge, promote_as_allowed
+from flows.free_hand import refuse_free_plan, sender_of_arrival_may_promote
 from flows.learn_task import learn_task
 from flows.running import Running, as_running
 from flows.session import declare, inspect_base
@@ -66,10 +67,13 @@ def _running(work: Work, stages: StageProcess) -> Iterator[None]:
     plan = plan_of(registry, home, work.arrival)
     who = acting(registry)
     allow(who, "file")
+    may_promote = sender_of_arrival_may_promote(registry, work.arrival)
+    if not may_promote:
+        refuse_free_plan(registry, plan)  # before anything heavy
     position = [task.name for task in plan.config.tasks].index(work.arrival.task) + 1
     stages.ready_for(plan.config.tasks[position - 1].resources)
     base = inspect_base(plan, home, [position], stages)
-    declare(registry, plan, base)
+    declare(registry, plan, base, may_promote=may_promote)
     warm()  # the child trains now, and filing needs it
     desk = opened(registry, who).desk
     with work.telling as narrator:

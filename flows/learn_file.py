@@ -6,6 +6,7 @@ from signal import SIGTERM
 from flows.checks import audited, check_rows
 from flows.deciding import judge, promote_as_allowed, undecided
 from flows.edge import Terminated, signals_end_this
+from flows.free_hand import refuse_free_run
 from flows.plan import Plan, base_digest, read_plan
 from flows.prior_run import only_run
 from flows.room import HomeOfARun
@@ -17,6 +18,7 @@ from registry.arrival_records import OUT
 from registry.arrivals import Arrivals
 from registry.desks import Decisions, acting, opened, refuse_unless_allowed
 from registry.home import find_home
+from registry.roles import may
 from registry.store import Registry, open_registry, registry_exists
 
 PATIENCE_SECONDS = 5.0
@@ -35,6 +37,7 @@ def learn_file(file: Path) -> str:
         plan = read_plan(file, home)
         refuse_unless_allowed(home, "file")
         refuse_while_out(home, plan.name)
+        refuse_free_run(plan, home)
         done = learned_already(plan, home)
         total = len(plan.config.tasks)
         if done == total:
@@ -102,9 +105,11 @@ def _nothing_to_do(plan: Plan, home: Path) -> str:
     """
     with open_registry(home) as registry:
         changed = changed_settings(registry, plan)
-        declare(registry, plan, base_digest(plan.config.base, home))
+        who = acting(registry)
+        base = base_digest(plan.config.base, home)
+        declare(registry, plan, base, may_promote=may(who, "promote"))
         told = [] if changed is None else [changed]
-        desk = opened(registry, acting(registry)).desk
+        desk = opened(registry, who).desk
         if undecided(registry, desk, plan.name) is not None:
             with only_run(home, plan.name):
                 told += _decided(registry, desk, plan)

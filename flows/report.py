@@ -10,6 +10,7 @@ from rich.table import Table
 
 from flows.decided import VersionStanding, gate_word
 from registry.records import Cell, FiledVersion, MatrixCells
+from registry.score_curves import Earlier
 
 
 def print_json(value: object) -> None:
@@ -45,12 +46,37 @@ def cell_text(cell: Cell | None) -> str:
     return f"{percent(cell.value)} [{percent(cell.low)}, {percent(cell.high)}] n={cell.n}"
 
 
-def summary_lines(figures: Mapping[str, float | None]) -> list[str]:
-    """The six figures in points, one a line."""
+def summary_lines(
+    figures: Mapping[str, float | None], terms: Mapping[str, Earlier] | None = None
+) -> list[str]:
+    """The six figures in points, one a line; those with `terms` say how they are known."""
+    known = terms or {}
     return [
         f"{name.replace('_', ' '):30} {'undefined' if value is None else f'{100 * value:+.2f}'}"
+        + (f"  {_basis(value, known[name])}" if value is not None and name in known else "")
         for name, value in figures.items()
     ]
+
+
+def _basis(value: float, terms: Earlier) -> str:
+    """`proved` only where every earlier task is; else how many are, and what is known of the rest."""
+    rest = [
+        (terms.same_bits, "of the same bits, without a certificate that covers them"),
+        (terms.measured, "measured"),
+        (terms.missing, "not measured"),
+        (terms.incomparable, "not comparable (other rows, or another metric)"),
+    ]
+    plural = "" if terms.total == 1 else "s"
+    told = [f"{terms.proved} of {terms.total} earlier task{plural} proved"]
+    told += [f"{count} {what}" for count, what in rest if count]
+    if terms.proved == terms.total:
+        differs = "; the scores differ by how they were measured" if value else ""
+        return f"proved ({told[0]}, the task id given{differs})"
+    if terms.measured or terms.incomparable:
+        word = "measured"
+    else:
+        word = "same bits" if terms.same_bits else "not all measured"
+    return f"{word} ({', '.join(told)})"
 
 
 def versions_table(

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from flows.free_hand import refuse_free_plan
 from flows.plan import Plan, remember_base
 from flows.prefect_server import flush_events, log_to_file, prefect_server
 from flows.prior_run import only_run
@@ -16,7 +17,7 @@ from flows.stage_process import StageProcess
 from lori_core.sequence_file import sequence_to_json
 from registry.desks import acting, opened
 from registry.records import SequenceRecord, TaskRecord
-from registry.roles import allow
+from registry.roles import allow, may
 from registry.store import Registry, open_registry
 from registry.warming import warm
 
@@ -59,7 +60,7 @@ def learning(
         allow(who, "file")
         desk = opened(registry, who).desk
         changed = changed_settings(registry, plan)
-        declare(registry, plan, base)
+        declare(registry, plan, base, may_promote=may(who, "promote"))
         narrator = stack.enter_context(Narrator())
         narrator.say(f"home {home}")
         if changed is not None:
@@ -72,12 +73,21 @@ def learning(
         yield run
 
 
-def declare(registry: Registry, plan: Plan, base: str) -> None:
+def declare(registry: Registry, plan: Plan, base: str, *, may_promote: bool) -> None:
     """Record the sequence and its tasks, or find that a learned part was changed.
+
+    Args:
+        registry: where.
+        plan: the sequence and its tasks.
+        base: digest of the base.
+        may_promote: whether he may on whose word it is learned.
 
     Raises:
         SequenceChanged: names the part.
+        BadInput: it would change what decides what serves, on the word of who may not promote.
     """
+    if not may_promote:
+        refuse_free_plan(registry, plan)
     sequence, tasks = declared(plan, base)
     registry.refuse_changes(sequence, tasks)  # all of them before anything is written
     registry.declare_sequence(sequence)

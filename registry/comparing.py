@@ -110,6 +110,10 @@ class Comparison:
     alone: tuple[Alone, ...]
     notes: tuple[str, ...]
     """What besides the methods differs between the two."""
+    common: int
+    """Tasks with one test set, those that neither knows among them."""
+    unmeasured: tuple[str, ...]
+    """Of those, what either has learned and neither was measured on under its read; they are no difference."""
 
 
 class Found(NamedTuple):
@@ -165,12 +169,17 @@ def compare(registry: Registry, a: str, b: str, read: Read | None = None) -> Com
         cells = _cells(session, mine.id, first), _cells(session, theirs.id, second)
         tasks = _tests(session, mine.id), _tests(session, theirs.id)
         covered = _covered(session, (first, second), mine)
+        learned = (
+            learned_by(session, mine.id, first.version),
+            learned_by(session, theirs.id, second.version),
+        )
     pairs = _matched(*tasks)
-    differences, alone = [], []
+    differences, alone, unmeasured = [], [], []
     for task, other in pairs:
         here, there = cells[0].get(task), cells[1].get(other)
-        if here is None and there is None:
-            continue  # neither says anything of it
+        if here is None and there is None:  # neither says anything of it
+            unmeasured += [task] if task in learned[0] or other in learned[1] else []
+            continue
         names = first.name, second.name
         sure = task == other and task in covered
         found = difference(registry.settings.home, task, here, there, names, covered=sure)
@@ -188,6 +197,8 @@ def compare(registry: Registry, a: str, b: str, read: Read | None = None) -> Com
         mean=_mean(differences),
         alone=tuple(alone),
         notes=_notes(first, second),
+        common=len(pairs),
+        unmeasured=tuple(unmeasured),
     )
 
 
@@ -355,6 +366,8 @@ def _lonely(side: Side, both: tuple[Side, Side]) -> str:
 
 def _notes(a: Side, b: Side) -> tuple[str, ...]:
     found = []
+    if (a.name, a.read) == (b.name, b.read):
+        found.append(f"Both are {a.name}: it is compared with itself, so nothing can differ.")
     if a.base_digest != b.base_digest:
         found.append("Their bases differ: a difference is that of base and adapter together.")
     if a.read != b.read:

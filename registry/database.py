@@ -146,6 +146,20 @@ class Database:
                 if self._revision() != HEAD:
                     self._migrate()
 
+    def refuse_lost(self) -> None:
+        """Return if the store is there, with tables in it: a connection that is open outlives its file.
+
+        Raises:
+            Unavailable: it is not, or it cannot be reached.
+        """
+        with self.told():
+            if self._revision() is None:
+                raise Unavailable(
+                    f"{self.place} (gone, or empty)",
+                    "the registry that was opened",
+                    "Restore it from a backup, and start this again.",
+                )
+
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
@@ -192,7 +206,7 @@ class Database:
 
     def _revision(self) -> str | None:
         """The schema's revision; None for a store that is not there or empty."""
-        if self.is_sqlite and not _holds_something(Path(self.place)):
+        if self.is_sqlite and not holds_something(Path(self.place)):
             return None
         with self.engine.connect() as connection:
             if not inspect(connection).has_table(VERSION_TABLE):
@@ -230,7 +244,8 @@ class Database:
             connection.close()
 
 
-def _holds_something(path: Path) -> bool:
+def holds_something(path: Path) -> bool:
+    """Whether a file is there and not empty."""
     try:
         return path.stat().st_size > 0
     except (FileNotFoundError, NotADirectoryError):

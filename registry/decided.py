@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import cast
 
-from sqlalchemy import Select, exists, select
+from sqlalchemy import ColumnElement, Select, exists, func, select
 from sqlalchemy.orm import Session, aliased, joinedload
 
 from lori_core.config import Read
@@ -120,16 +120,32 @@ def waiting(
     aliases: Iterable[Alias] = ("champion", "candidate"),
 ) -> tuple[Promotion, ...]:
     """Requests that wait for a second person, oldest first; of every sequence if none is named."""
-    answer = aliased(EventRow)
-    wanted = select(PromotionRow).where(
-        PromotionRow.alias.in_(tuple(aliases)),
-        ~exists().where(answer.promotion_id == PromotionRow.id, answer.kind != "requested"),
-    )
+    wanted = select(PromotionRow).where(PromotionRow.alias.in_(tuple(aliases)), _unanswered())
     if sequence is not None:
         wanted = wanted.where(PromotionRow.sequence_id == sequence.id)
     if version is not None:
         wanted = wanted.where(PromotionRow.to_version == version)
     return _records(session, wanted.order_by(PromotionRow.id.desc()), None)
+
+
+def waiting_counts(session: Session, sequence: Sequence | None = None) -> dict[str, int]:
+    """Sequence -> how many `waiting` has of it; those without one are left out."""
+    wanted = (
+        select(Sequence.name, func.count())
+        .join(PromotionRow, PromotionRow.sequence_id == Sequence.id)
+        .where(_unanswered())
+        .group_by(Sequence.name)
+        .order_by(Sequence.name)
+    )
+    if sequence is not None:
+        wanted = wanted.where(Sequence.id == sequence.id)
+    return dict(session.execute(wanted).tuples().all())
+
+
+def _unanswered() -> ColumnElement[bool]:
+    """Whether nothing but its request is known of a promotion."""
+    answer = aliased(EventRow)
+    return ~exists().where(answer.promotion_id == PromotionRow.id, answer.kind != "requested")
 
 
 def promotion_row(session: Session, identity: int) -> PromotionRow:
@@ -232,15 +248,38 @@ def current_freeze(session: Session, sequence: Sequence, at: datetime) -> Freeze
 
     Who freezes again may make a freeze longer; to end it early is to thaw.
     """
-    thawed = _newest(session, sequence, "thawed")
-    wanted = select(EventRow).where(
-        EventRow.sequence_id == sequence.id,
-        EventRow.kind == "frozen",
-        EventRow.position > (0 if thawed is None else thawed.position),
+    return freezes(session, at, sequence).get(sequence.name)
+
+
+def freezes(session: Session, at: datetime, sequence: Sequence | None = None) -> dict[str, Freeze]:
+    """Sequence -> its `current_freeze`; those that are not frozen are left out."""
+    ended = (
+        select(EventRow.sequence_id, func.max(EventRow.position).label("position"))
+        .where(EventRow.kind == "thawed")
+        .group_by(EventRow.sequence_id)
     )
-    frozen = [_freeze(sequence, row) for row in session.scalars(wanted)]
-    longest = max(frozen, key=lambda each: each.until, default=None)
-    return None if longest is None or longest.until <= at else longest
+    if sequence is not None:
+        ended = ended.where(EventRow.sequence_id == sequence.id)
+    thawed = ended.subquery()
+    wanted = (
+        select(Sequence, EventRow)
+        .join(EventRow, EventRow.sequence_id == Sequence.id)
+        .outerjoin(thawed, thawed.c.sequence_id == Sequence.id)
+        .where(
+            EventRow.kind == "frozen",
+            EventRow.position > func.coalesce(thawed.c.position, 0),
+        )
+        .order_by(EventRow.position)
+    )
+    if sequence is not None:
+        wanted = wanted.where(Sequence.id == sequence.id)
+    longest: dict[str, Freeze] = {}
+    for owner, row in session.execute(wanted):
+        freeze = _freeze(owner, row)
+        known = longest.get(owner.name)
+        if freeze.until > at and (known is None or freeze.until > known.until):
+            longest[owner.name] = freeze
+    return longest
 
 
 def _freeze(sequence: Sequence, row: EventRow) -> Freeze:

@@ -64,8 +64,8 @@ class RuleResult:
     """One rule's answer about one version."""
 
     rule: str
-    """`certificate`, `integrity`, `dependency`, `cells`, `test-set`, `guard:<guard>:under:<task>`,
-    `forgetting:<task>`, `learning:<task>`, `plasticity:<task>`."""
+    """`certificate`, `integrity`, `dependency`, `coverage`, `cells`, `test-set`,
+    `guard:<guard>:under:<task>`, `forgetting:<task>`, `learning:<task>`, `plasticity:<task>`."""
     figure: float | None
     """None when undefined by construction."""
     bound: float | None

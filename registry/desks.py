@@ -352,13 +352,14 @@ class Opened:
 
 
 @contextmanager
-def open_desk(home: Path | None = None) -> Iterator[Opened]:
+def open_desk(home: Path | None = None, *, make: bool = False) -> Iterator[Opened]:
     """Open the desk that the environment names.
 
     Here acts who `acting` says. At a server, the account of `LORI_TOKEN` acts.
 
     Args:
-        home: the home folder of a local registry; None finds it. It must be there already.
+        home: the home folder of a local registry; None finds it.
+        make: make it where it is not there yet; else it must be.
 
     Raises:
         BadInput: no such home, a URL of a kind we cannot use, a token that is refused.
@@ -381,7 +382,8 @@ def open_desk(home: Path | None = None) -> Iterator[Opened]:
                 actor=None,
             )
         return
-    with open_registry(_existing(home or find_home())) as registry:
+    place = home or find_home()
+    with open_registry(place if make else _existing(place)) as registry:
         yield opened(registry, acting(registry))
 
 

@@ -13,6 +13,8 @@ from lori_core.errors import Unavailable
 
 HOME_VARIABLE = "LORI_HOME"
 FOLDER = ".lori"
+ANCHORS = "anchors"
+"""Folder of the home where the ends of the logs are kept (`registry.ledger`)."""
 
 _UNWRITABLE = {
     errno.EACCES,

@@ -23,7 +23,7 @@ from registry import lineage
 from registry.clock import now
 from registry.decision_models import EventRow, PromotionRow, ReportRow
 from registry.decisions import ChainCheck, EventKind, LogEntry
-from registry.home import writable
+from registry.home import ANCHORS, writable
 from registry.models import Sequence, Version
 from registry.records import Json
 from registry.store import Registry
@@ -417,7 +417,7 @@ def _is_in_mlflow(session: Session, owner: Sequence) -> bool:
 
 
 def _anchor_path(registry: Registry, sequence: str) -> Path:
-    return registry.settings.home / "anchors" / f"{sequence}.json"
+    return registry.settings.home / ANCHORS / f"{sequence}.json"
 
 
 def file_anchor(registry: Registry, sequence: str) -> Anchor | None:

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session, joinedload
 from lori_core.config import Read
 from lori_core.errors import NotFound
 from lori_core.names import NAME
+from registry.covering import covered_versions
 from registry.models import Adapter, Certificate, Evaluation, Mask, Sequence, Stage, Task, Version
 from registry.plain import LARGEST
 from registry.records import (
@@ -267,7 +268,15 @@ def matrix_of(session: Session, sequence: str, read: Read) -> MatrixCells:
         )
         for version in range(min(last, len(tasks)) + 1)
     )
-    return MatrixCells(sequence=sequence, read=read, tasks=tasks, rows=rows)
+    certified = session.execute(
+        select(Version.number, Certificate.level, Certificate.read)
+        .join(Certificate, Version.certificate_id == Certificate.id)
+        .where(Version.sequence_id == owner.id)
+    )
+    covered = covered_versions(((number, level, under) for number, level, under in certified), read)
+    return MatrixCells(
+        sequence=sequence, read=read, tasks=tasks, rows=rows, covered=tuple(sorted(covered))
+    )
 
 
 def stages_of(session: Session, sequence: str) -> tuple[StageRun, ...]:

@@ -99,6 +99,8 @@ class MatrixView:
     """The base row, then the window's versions."""
     measured: int
     """Cells of all versions that were measured; the base row is that of every mode."""
+    base_measured: int
+    """Cells of the base row that were measured, which `measured` leaves out."""
     missing: int
     """Cells on and below the diagonal, the base row's among them, that were not. Tasks that are only declared are not
     among them, nor the base row of an encoder, which has no head before its task."""
@@ -177,6 +179,7 @@ def matrix_view(
             for k in versions
         ),
         measured=int((grid.cell[1:] > 0).sum()),
+        base_measured=int((grid.cell[0] > 0).sum()),
         missing=_missing(grid, encoder=encoder),
         whole=kept_map(grid, covered),
     )

@@ -9,9 +9,13 @@ from sqlalchemy import Subquery, func, select
 from sqlalchemy.orm import Session
 
 from lori_core.config import Read
+from registry import decided
 from registry.arrival_models import ArrivalRow
 from registry.arrival_records import OUT
-from registry.decision_models import EventRow, PromotionRow
+from registry.clock import now
+from registry.decision_models import EventRow, PromotionRow, ReportRow
+from registry.decisions import Freeze
+from registry.judged import Answer
 from registry.models import Certificate, Stage, Task, Version
 from registry.models import Sequence as SequenceRow
 from registry.records import CertificateLevel
@@ -47,6 +51,13 @@ class SequenceOverview:
     """Whether earlier tasks were to be measured at the newest version, and none was."""
     certificate: CertificateLevel | None
     """Of the newest version."""
+    newest: int | None
+    """The newest filed version."""
+    gate: Answer | None
+    """The newest recorded one about the newest version; None: it was never judged."""
+    requests: int
+    """Promotions that wait for a second person."""
+    frozen: Freeze | None
     waiting: int
     running: int
     failed: int
@@ -76,6 +87,10 @@ class OverviewPage:
     sort: Sort
     arriving: tuple[Arriving, ...]
     """Beside them, what has no line of its own yet."""
+    requests: int
+    """Promotions that wait for a second person, of every sequence, those that do not match too."""
+    asked: tuple[str, ...]
+    """The sequences of those."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -91,6 +106,7 @@ class _Found:
     newest: int = 0
     level: CertificateLevel | None = None
     certified: str = ""
+    gate: Answer | None = None
     champion: int | None = None
     by_log: bool = False
     queue: dict[str, int] = field(default_factory=dict)
@@ -125,6 +141,8 @@ def overviews(
         _count(session, matching, found)
         arriving = _queues(session, found, q)
         _activity(session, matching, found)
+        requests = decided.waiting_counts(session)
+        frozen = decided.freezes(session, now())
         every = list(found.values())
         if sort == "forgetting":
             _forgetting(registry, session, every)
@@ -134,13 +152,17 @@ def overviews(
         if sort != "forgetting":
             _forgetting(registry, session, shown)
     return OverviewPage(
-        rows=tuple(map(_overview, shown)),
+        rows=tuple(
+            _overview(each, requests.get(each.name, 0), frozen.get(each.name)) for each in shown
+        ),
         total=len(every),
         page=page,
         size=size,
         q=q,
         sort=sort,
         arriving=arriving,
+        requests=sum(requests.values()),
+        asked=tuple(requests),
     )
 
 
@@ -210,7 +232,7 @@ def _sequences(session: Session, matching: Subquery) -> dict[int, _Found]:
 
 
 def _count(session: Session, matching: Subquery, found: Mapping[int, _Found]) -> None:
-    """Tasks, versions, the newest certificate and the champion of each."""
+    """Tasks, versions, the newest certificate and its gate answer, and the champion of each."""
     tasks = (
         select(Task.sequence_id, func.count())
         .join(matching, matching.c.id == Task.sequence_id)
@@ -229,22 +251,32 @@ def _count(session: Session, matching: Subquery, found: Mapping[int, _Found]) ->
         .group_by(Version.sequence_id)
         .subquery()
     )
+    judged = (
+        select(func.max(ReportRow.id))
+        .where(ReportRow.sequence_id == filed.c.owner, ReportRow.number == filed.c.newest)
+        .correlate(filed)
+        .scalar_subquery()
+    )
     newest = (
         select(
             *(filed.c.owner, filed.c.count, filed.c.newest),
             *(Certificate.level, Certificate.read, Version.registered),
+            *(ReportRow.id, ReportRow.ok, ReportRow.created),
         )
         .join(
             Version,
             (Version.sequence_id == filed.c.owner) & (Version.number == filed.c.newest),
         )
         .join(Certificate, Certificate.id == Version.certificate_id)
+        .outerjoin(ReportRow, ReportRow.id == judged)
     )
-    for identity, count, number, level, read, at in session.execute(newest):
+    for identity, count, number, level, read, at, *answer in session.execute(newest):
         mine = found[identity]
         mine.versions, mine.newest, mine.level = count, number, cast(CertificateLevel, level)
         mine.certified = read
         mine.active += [at] if at is not None else []
+        report, ok, told = answer
+        mine.gate = None if report is None else Answer(report=report, ok=ok, at=told)
     applied = (
         select(
             EventRow.sequence_id.label("owner"),
@@ -323,7 +355,7 @@ def _activity(session: Session, matching: Subquery, found: Mapping[int, _Found])
         found[identity].active.append(at)
 
 
-def _overview(each: _Found) -> SequenceOverview:
+def _overview(each: _Found, requests: int, frozen: Freeze | None) -> SequenceOverview:
     return SequenceOverview(
         name=each.name,
         base_path=each.base_path,
@@ -336,6 +368,10 @@ def _overview(each: _Found) -> SequenceOverview:
         worst_forgetting=each.worst,
         missing=each.missing,
         certificate=each.level,
+        newest=each.newest or None,
+        gate=each.gate,
+        requests=requests,
+        frozen=frozen,
         waiting=each.queue.get("waiting", 0),
         running=each.queue.get("running", 0),
         failed=each.queue.get("failed", 0),

@@ -145,6 +145,7 @@ class Promoter:
             stale = stale_versions(session, owner, version)
             waivers = decided.live_waivers(session, owner, version, moment)
             retired = decided.retired_tasks(session, owner)
+            served = decided.was_champion(session, owner, version)
         return gating.judge(
             self.registry,
             sequence,
@@ -153,6 +154,7 @@ class Promoter:
             stale=stale,
             waivers=waivers,
             retired=tuple(retired),
+            served=served,
             at=moment,
         )
 

@@ -207,7 +207,7 @@ def _queue(
     declared: bool,
     now: datetime,
 ) -> SequenceQueue:
-    tasks = tuple(_task(row, now) for row in there)
+    tasks = tuple(_of_its_stage(_task(row, now), in_hand) for row in there)
     stopped = held is not None or counts.first_failed is not None
     expected = expected_times(tasks, None if stopped else seconds, now)
     running = next((each for each in tasks if each.state == "running"), None)
@@ -235,6 +235,21 @@ def _queue(
         seconds_a_task=seconds,
         in_hand=in_hand,
     )
+
+
+def _of_its_stage(task: QueuedTask, in_hand: InHand | None) -> QueuedTask:
+    """The task without the progress of a stage that is over.
+
+    A stage is written down as it begins, and how far it is some seconds later, with the next sign of
+    life. What is no stage here (it files, it asks the gate) comes after those that are.
+    """
+    told = task.progress
+    if told is None or in_hand is None or in_hand.task != task.task:
+        return task
+    running = {each.stage for each in in_hand.steps if each.state == "running"}
+    begun = {each.stage for each in in_hand.steps}
+    now_on = told.stage in running if running else told.stage not in begun
+    return task if now_on else replace(task, progress=None)
 
 
 def _left(in_hand: InHand, row: ArrivalRow) -> bool:

@@ -204,3 +204,6 @@ class MatrixCells:
     read: Read
     tasks: tuple[str, ...]
     rows: tuple[MatrixRow, ...]
+    covered: tuple[int, ...] = ()
+    """Versions whose certificate covers this read: what proves their cells (`registry.covering`). Empty
+    from a server that does not say, so that nothing is called proved on its word."""

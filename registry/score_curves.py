@@ -194,6 +194,25 @@ def _forward(grid: ScoreGrid) -> _Cells:
     return found.without(apart)
 
 
+def backward_terms(grid: ScoreGrid, covered: Collection[int]) -> Earlier:
+    """How the terms of backward transfer are known, at the newest version: each task's score now against
+    the one just after it was learned. Those of forgetting are `VersionFigures.earlier`.
+    """
+    k = grid.learned
+    at = np.arange(max(0, k - 1))
+    known = (grid.cell[k, at] > 0) & (grid.cell[at + 1, at] > 0)
+    same = grid.unchanged[k, at] & known
+    proved = same & (k in covered)
+    apart = known & ~proved & (grid.scale[k, at] != grid.scale[at + 1, at])
+    return Earlier(
+        proved=int(proved.sum()),
+        same_bits=int((same & ~proved & ~apart).sum()),
+        measured=int((known & ~same & ~apart).sum()),
+        missing=int((~known).sum()),
+        incomparable=int(apart.sum()),
+    )
+
+
 def _backward(grid: ScoreGrid, k: int, *, covered: bool) -> float | None:
     at = np.arange(k - 1)
     moved = grid.value[k, at] - grid.value[at + 1, at]

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from lori_core.config import Read
 from registry.models import Evaluation
+from registry.records import MatrixCells
 from registry.remembered import Remembered
 
 Floats = npt.NDArray[np.float64]
@@ -148,10 +149,25 @@ def _wanted(owner: Owner, read: Read) -> Select[Any]:
     )
 
 
-def made_grid(owner: Owner, read: Read, rows: Many[Row[Any]]) -> ScoreGrid:
+def grid_of_cells(cells: MatrixCells) -> ScoreGrid:
+    """R as arrays out of its cells, where there is no store to read: from afar, or up to a version."""
+    rows = [
+        (
+            1, row.version, task, cells.read, cell.value, cell.low, cell.high, cell.n,
+            cell.effective_digest, cell.test_digest, cell.metric, cell.metric_version,
+        )
+        for row in cells.rows
+        for task, cell in zip(cells.tasks, row.cells, strict=True)
+        if cell is not None
+    ]  # fmt: skip
+    owner = Owner(store="", id=0, tasks=cells.tasks, learned=cells.rows[-1].version)
+    return made_grid(owner, cells.read, rows)
+
+
+def made_grid(owner: Owner, read: Read, rows: Many[Many[Any]]) -> ScoreGrid:
     """R out of rows of `CELL`, oldest first; of the base row's, those of another mode are second best."""
     position = {task: place for place, task in enumerate(owner.tasks)}
-    current: dict[tuple[int, int], Row[Any]] = {}
+    current: dict[tuple[int, int], Many[Any]] = {}
     for row in sorted(rows, key=lambda each: each[3] == read):  # stable: oldest first in each
         if row[2] in position:
             current[row[1], position[row[2]]] = row

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session, joinedload
 from lori_core.config import Read
 from lori_core.errors import BadInput, CheckFailed
 from registry import decided, lineage
+from registry.clock import now
 from registry.decision_models import ReportRow
 from registry.gate_view import why_stale
 from registry.gating.policy import policy_of_record
@@ -55,6 +56,8 @@ def sequence_head(
         previous=previous,
         fault=fault,
         logged_champion=logged,
+        requests=decided.waiting_counts(session, owner).get(owner.name, 0),
+        frozen=decided.current_freeze(session, owner, now()),
     )
 
 
@@ -84,6 +87,8 @@ def gate_brief(
         ok=mine.ok,
         at=mine.created,
         rules=len(rules),
+        passed=sum(rule["verdict"] == "pass" for rule in rules),
+        undefined=sum(rule["ok"] and rule["verdict"] == "undefined" for rule in rules),
         refusals=len(refusing),
         refusing=tuple(
             (str(rule["rule"]), str(rule["verdict"]), str(rule["why"]))

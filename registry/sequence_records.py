@@ -6,6 +6,7 @@ from datetime import datetime
 
 from lori_core.config import Read
 from registry.capacity_view import CapacityView
+from registry.decisions import Freeze
 from registry.matrix_view import GuardsView, MatrixView, Score
 from registry.overlaps import OverlapsView
 from registry.queue_records import SequenceQueue
@@ -40,6 +41,9 @@ class SequenceHead:
     """Why it is not known what serves: the log is not what it was."""
     logged_champion: int | None
     """Where there is a fault: what the log alone still says serves; None where it says nothing."""
+    requests: int
+    """Promotions that wait for a second person."""
+    frozen: Freeze | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +54,9 @@ class GateBrief:
     ok: bool
     at: datetime
     rules: int
+    passed: int
+    undefined: int
+    """Of which there is nothing to say yet: they refuse nothing."""
     refusals: int
     """How many of them refuse."""
     refusing: tuple[tuple[str, str, str], ...]

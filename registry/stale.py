@@ -1,6 +1,8 @@
 """Versions that stand on what was rolled back."""
 
+from collections.abc import Collection
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased
@@ -34,7 +36,7 @@ def stale_versions(
     rolled = _first_rolled_back(session, sequence)
     if rolled is None:
         return {}
-    first, when = rolled
+    first, last, when, ends = rolled
     trained_on_it = (
         select(Version.number)
         .join(Certificate, Certificate.id == Version.certificate_id)
@@ -47,15 +49,56 @@ def stale_versions(
     )
     if version is not None:
         trained_on_it = trained_on_it.where(Version.number == version)
-    why = (
-        f"it was trained on version {first}, which was rolled back on {when:%Y-%m-%d} and has not"
-        " served since"
+    served = _champions(session, sequence)
+    taken = (
+        f"was rolled back on {when:%Y-%m-%d} and has not served since"
+        if first in served
+        else f"the rollback from version {last} took out of use on {when:%Y-%m-%d}"
     )
-    return dict.fromkeys(session.scalars(trained_on_it), why)
+    return {
+        each: f"it was trained on version {first}, which {taken};"
+        f" {_way_back(sequence.name, each, first, served, ends)}"
+        for each in session.scalars(trained_on_it)
+    }
 
 
-def _first_rolled_back(session: Session, sequence: Sequence) -> tuple[int, datetime] | None:
-    """The lowest version that was rolled back and has not come into use again, and since when.
+def _way_back(
+    name: str, version: int, first: int, served: Collection[int], ends: Collection[int]
+) -> str:
+    """What brings what a version was trained on into use again: to go back asks no gate."""
+    to = version if version in served else max((e for e in ends if e < version), default=None)
+    if to is None:  # what was rolled back is above it: a rollback there would pass it by
+        return f"`lori promote {name}/{first}` asks the gate about that one first"
+    return f"`lori rollback {name} --to-version {to}` is the way back"
+
+
+def _champions(session: Session, sequence: Sequence) -> frozenset[int]:
+    """Every version that ever served as champion."""
+    wanted = (
+        select(PromotionRow.to_version)
+        .join(EventRow, EventRow.promotion_id == PromotionRow.id)
+        .where(
+            PromotionRow.sequence_id == sequence.id,
+            PromotionRow.alias == "champion",
+            EventRow.kind == "applied",
+        )
+        .distinct()
+    )
+    return frozenset(session.scalars(wanted))
+
+
+class _RolledBack(NamedTuple):
+    first: int
+    """The lowest version that was rolled back and has not come into use again."""
+    champion: int
+    """The version that the rollback went back from."""
+    when: datetime
+    champions: tuple[int, ...]
+    """All that were gone back from and are not in use again."""
+
+
+def _first_rolled_back(session: Session, sequence: Sequence) -> _RolledBack | None:
+    """What was rolled back and has not come into use again.
 
     Only a rollback from above what serves can have left anything; what was applied after it, at its
     highest, says how much is in use again.
@@ -100,7 +143,8 @@ def _first_rolled_back(session: Session, sequence: Sequence) -> tuple[int, datet
     if not ranges:
         return None
     first = min(start for start, _, _ in ranges)
-    return first, [when for start, end, when in ranges if start <= first <= end][-1]
+    last, when = [(end, when) for start, end, when in ranges if start <= first <= end][-1]
+    return _RolledBack(first, last, when, tuple(end for _, end, _ in ranges))
 
 
 def _champion_below(session: Session, sequence: Sequence, version: int, position: int) -> int:

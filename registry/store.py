@@ -23,6 +23,7 @@ from registry.fence import Fence, Guard, holder_name
 from registry.fenced_stores import Allowed, FencedAliases, FencedArtifacts, FencedStockroom
 from registry.home import find_home, prepare_home
 from registry.inventory import Stockroom
+from registry.lost import refuse_lost
 from registry.models import Evaluation, Sequence, Stage, Task
 from registry.moved_home import follow
 from registry.records import (
@@ -60,10 +61,11 @@ def open_registry(
         aliases: where it stands what serves; None is MLflow as the settings say.
 
     Raises:
-        BadInput: the home or store cannot be written or reached, or is of a newer schema.
+        BadInput: the home or store cannot be written or reached, is of a newer schema, or was lost.
     """
     home = prepare_home((home or find_home()).absolute())
     settings = find_settings(home)
+    refuse_lost(settings)
     database = Database(settings.registry_url)
     try:
         database.prepare()
@@ -78,9 +80,11 @@ def registry_exists(home: Path) -> bool:
     """Whether something was recorded for a home, or may have been (on a server). Makes nothing.
 
     Raises:
-        BadInput: a URL of a kind we cannot use.
+        BadInput: a URL of a kind we cannot use; something was recorded and is lost.
     """
-    url = make_url(find_settings(home.absolute()).registry_url)
+    settings = find_settings(home.absolute())
+    refuse_lost(settings)
+    url = make_url(settings.registry_url)
     return url.get_backend_name() != "sqlite" or Path(url.database or "").is_file()
 
 
@@ -134,6 +138,10 @@ class Registry:
     def close(self) -> None:
         """Close the connections."""
         self._database.close()
+
+    def refuse_lost(self) -> None:
+        """Return if the store is still there. Raises Unavailable if it is not."""
+        self._database.refuse_lost()
 
     # Sequences and tasks
 

@@ -11,6 +11,7 @@ from lori_core.config import Read
 from registry import lineage
 from registry.comparing import Score
 from registry.decisions import Alias
+from registry.judged import Answer, answers_of
 from registry.models import Adapter, Evaluation, Version
 from registry.records import CertificateLevel, VersionState
 from registry.store import Registry
@@ -29,6 +30,8 @@ class VersionLine:
     state: VersionState
     certificate: CertificateLevel
     certificate_read: Read
+    gate: Answer | None
+    """The newest recorded one; None: it was never judged."""
     score: Score | None
     """Of its own task, at this version; None was not measured."""
     owned: int
@@ -106,6 +109,7 @@ def version_list(registry: Registry, sequence: str, *, page: int = 1) -> Version
                 .order_by(Evaluation.id)
             )
         }
+        answers = answers_of(session, owner.id, [row.number for row in rows])
         aliases, why = serving_as(session, owner)
         lines = tuple(
             VersionLine(
@@ -114,6 +118,7 @@ def version_list(registry: Registry, sequence: str, *, page: int = 1) -> Version
                 state=cast(VersionState, row.state),
                 certificate=cast(CertificateLevel, row.certificate.level),
                 certificate_read=cast(Read, row.certificate.read),
+                gate=answers.get(row.number),
                 score=scores.get(row.number),
                 owned=row.adapter.mask.nnz,
                 entries=row.adapter.mask.total,

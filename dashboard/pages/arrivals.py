@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
 from dashboard.bodies import Name
 from dashboard.forms import Field
 from dashboard.links import Links, find_links
 from dashboard.office import RowNumber
+from dashboard.once import and_forget, lead_to, told_once
 from dashboard.pages.shown import show
 from dashboard.refusals import status_of
 from dashboard.visitors import PageRegistry, Posting, PostingQueue, Viewing, Visitor
@@ -36,7 +37,7 @@ TOLD = {
     "sequence-held": "The sequence is held: what runs goes on, nothing more is given out.",
     "sequence-released": "The sequence goes on.",
 }
-"""Code in the address -> what was just done."""
+"""Word of a form -> what it just did; a page of ours tells it once (`dashboard.once`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +61,9 @@ def queue(
     page: Page = 1,
 ) -> Response:
     """The queue of all sequences, or of one."""
-    return _shown(request, visitor, registry, sequence, page=page, told=just_done(request))
+    told = just_done(request)
+    shown = _shown(request, visitor, registry, sequence, page=page, told=told)
+    return shown if told is None else and_forget(request, shown)
 
 
 @router.post("/arrivals/{arrival}/cancel")
@@ -75,7 +78,7 @@ def cancel(
 
     def do() -> Response:
         found = queue.cancel(arrival)
-        return _back(found, "ending" if found.state == "running" else "cancelled", back)
+        return _back(request, found, "ending" if found.state == "running" else "cancelled", back)
 
     return _tried(request, visitor, queue, do)
 
@@ -89,7 +92,9 @@ def retry(
     back: Field = "queue",
 ) -> Response:
     """Let a failed or cancelled arrival wait for its turn again."""
-    return _tried(request, visitor, queue, lambda: _back(queue.retry(arrival), "retried", back))
+    return _tried(
+        request, visitor, queue, lambda: _back(request, queue.retry(arrival), "retried", back)
+    )
 
 
 @router.post("/arrivals/{arrival}/hold")
@@ -101,7 +106,9 @@ def hold(
     back: Field = "queue",
 ) -> Response:
     """Pass an arrival over until it is released."""
-    return _tried(request, visitor, queue, lambda: _back(queue.hold(arrival), "held", back))
+    return _tried(
+        request, visitor, queue, lambda: _back(request, queue.hold(arrival), "held", back)
+    )
 
 
 @router.post("/arrivals/{arrival}/release")
@@ -113,7 +120,9 @@ def release(
     back: Field = "queue",
 ) -> Response:
     """Let a held arrival have its turn again."""
-    return _tried(request, visitor, queue, lambda: _back(queue.release(arrival), "released", back))
+    return _tried(
+        request, visitor, queue, lambda: _back(request, queue.release(arrival), "released", back)
+    )
 
 
 @router.post("/sequences/{sequence}/hold")
@@ -129,7 +138,7 @@ def hold_sequence(
 
     def do() -> Response:
         queue.hold_sequence(sequence, reason)
-        return _to(sequence, "sequence-held", back)
+        return _to(request, sequence, "sequence-held", back)
 
     return _tried(request, visitor, queue, do, sequence)
 
@@ -146,17 +155,14 @@ def release_sequence(
 
     def do() -> Response:
         queue.release_sequence(sequence)
-        return _to(sequence, "sequence-released", back)
+        return _to(request, sequence, "sequence-released", back)
 
     return _tried(request, visitor, queue, do, sequence)
 
 
 def just_done(request: Request) -> str | None:
-    """What a form of ours did, as the address it led back to says; None where it says nothing of ours."""
-    line = TOLD.get(request.query_params.get("told", ""))
-    arrival = request.query_params.get("arrival", "")
-    known = arrival.isascii() and arrival.isdigit() and len(arrival) <= len(str(LARGEST))
-    return None if line is None else line.format(arrival if known else "")
+    """What a form of ours just did, which its page tells once; None where it did nothing."""
+    return told_once(request, TOLD)
 
 
 def _shown(
@@ -188,15 +194,14 @@ def _shown(
     )
 
 
-def _back(arrival: Arrival, done: str, back: str) -> Response:
-    return _to(arrival.sequence, done, back, arrival.id)
+def _back(request: Request, arrival: Arrival, done: str, back: str) -> Response:
+    return _to(request, arrival.sequence, done, back, arrival.id)
 
 
-def _to(sequence: str, done: str, back: str, arrival: int = 0) -> Response:
+def _to(request: Request, sequence: str, done: str, back: str, arrival: int = 0) -> Response:
     """The page the form was on, which says what was done."""
     page = f"/sequences/{sequence}" if back == "sequence" else "/queue"
-    which = f"&arrival={arrival}" if arrival else ""
-    return RedirectResponse(f"{page}?told={done}{which}#queue", status_code=303)
+    return lead_to(request, page, done, arrival, rest="#queue")
 
 
 def _tried(

@@ -23,6 +23,9 @@ router = APIRouter()
 SIZE = 50
 """Tasks on a page."""
 
+FEW = 6
+"""Tasks that are told by name in a sentence."""
+
 OFFERED = 200
 """Sequences that are offered by name."""
 
@@ -67,6 +70,10 @@ class ComparePage:
     figure: Figure | None
     height: int
     error: str | None
+    unmeasured: str
+    """The tasks of both that neither was measured on, in a sentence; empty: there is none."""
+    measure: str
+    """The commands that measure them."""
 
 
 @router.get("/compare")
@@ -104,6 +111,8 @@ def compare_page(
         figure=_figure(drawn, found) if found is not None and drawn else None,
         height=72 + 26 * max(3, len(drawn)),
         error=error,
+        unmeasured="" if found is None else unmeasured(found),
+        measure="" if found is None else measure(found),
     )
     title = "Compare" if found is None else f"{found.b.name} against {found.a.name}"
     return show(
@@ -128,6 +137,32 @@ def tally(rows: Sequence[Difference]) -> Tally:
         open=len(told) - better - worse,
         not_compared=sum(row.change is None for row in rows),
     )
+
+
+def unmeasured(found: Comparison) -> str:
+    """Which tasks of both were measured at neither, and under what read."""
+    names = found.unmeasured
+    if not names:
+        return ""
+    a, b = found.a, found.b
+    listed = ", ".join(names[:FEW]) + (f" and {len(names) - FEW} more" if len(names) > FEW else "")
+    where = (
+        f"under the {a.read} read"
+        if a.read == b.read
+        else f"{a.name} under the {a.read} read, {b.name} under the {b.read} read"
+    )
+    return (
+        f"{len(names)} task{'' if len(names) == 1 else 's'} with one test set in both"
+        f" ({listed}) {'was' if len(names) == 1 else 'were'} measured neither at {a.name} nor at {b.name}, {where}: nothing is known of"
+        " what changed."
+    )
+
+
+def measure(found: Comparison) -> str:
+    """The commands that measure what is missing, one a line."""
+    sides = [side for side in (found.a, found.b) if side.version]
+    lines = [f"lori evaluate {side.sequence} --read {side.read}" for side in sides]
+    return "\n".join(dict.fromkeys(lines))
 
 
 def _figure(rows: Sequence[Difference], comparison: Comparison) -> Figure:

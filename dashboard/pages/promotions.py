@@ -3,27 +3,35 @@
 A form that is refused answers with the page it stands on: the one line beside it, and what was typed.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import RedirectResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 
 from dashboard.downloads import pieces
 from dashboard.forms import Field, refuse_elsewhere
 from dashboard.office import RowNumber, VersionNumber
+from dashboard.once import and_forget, lead_to, told_once
+from dashboard.pages.promotion_fields import (
+    parse_alias,
+    parse_expected,
+    parse_moment,
+    parse_version,
+)
 from dashboard.pages.shown import show
 from dashboard.pages.version import TheDownloads
 from dashboard.refusals import status_of
 from dashboard.visitors import PageRegistry, PageSequence, Posting, PostingDesk, Viewing, Visitor
 from lori_core.errors import BadInput, CheckFailed
-from registry.decisions import BARE_BASE, Alias, Expect
+from registry.decisions import BARE_BASE, Alias
 from registry.desk import Desk
+from registry.falling import Falling, falling
 from registry.gating import policy_of
-from registry.plain import LARGEST, aware_time, one_line, whole_number
+from registry.plain import LARGEST, one_line
 from registry.promotion_view import PromotionView, promotion_view, sequence_of
 from registry.roles import Action, allow, may, promotes_as
 from registry.store import Registry
@@ -48,7 +56,7 @@ TOLD: Mapping[str, str] = {
     "frozen": "Frozen: nothing is promoted until then. A rollback still works.",
     "thawed": "The freeze is over.",
 }
-"""What an address may say happened; a link from elsewhere can say no more than these."""
+"""Word of a form -> what it just did; the page tells it once (`dashboard.once`), and no address can."""
 
 ACTIONS: tuple[Action, ...] = (
     "promote",
@@ -59,6 +67,13 @@ ACTIONS: tuple[Action, ...] = (
     "thaw",
     "reject",
 )
+
+_LONGEST_LINE = 20_000
+"""Of a refusal, which names every rule."""
+
+_GATE = re.compile(r"gate: (?P<version>\S+) is refused: (?P<rules>.+)")
+_NEXT_RULE = re.compile(r"; (?=[a-z-]+(?::[^\s:;]+)*: )")
+"""Where the next rule begins in the one line of a refusal; a rule's own sentence may hold a `;`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +86,23 @@ class Refused:
     """Whether what serves has moved since the person looked."""
     promotion: int | None = None
     """The waiting request it was about."""
+    ended: bool = False
+    """Whether the refusal ended that request."""
+
+    @property
+    def rules(self) -> tuple[tuple[str, str], ...]:
+        """Each rule that refused and why, where it was the gate."""
+        found = _GATE.fullmatch(self.line)
+        if found is None:
+            return ()
+        told = (each.partition(": ") for each in _NEXT_RULE.split(found["rules"]))
+        return tuple((rule, why) for rule, _, why in told)
+
+    @property
+    def short(self) -> str:
+        """The line without the rules."""
+        found = _GATE.fullmatch(self.line)
+        return self.line if found is None else f"The gate refuses {found['version']}."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +110,8 @@ class PromotionsPage:
     """What the page shows."""
 
     view: PromotionView
+    falling: Falling
+    """Tasks that serve now and would not if the version that is looked at served."""
     why_not: Mapping[str, str | None]
     """Action -> why the visitor may not; None: he may."""
     asks_only: bool
@@ -94,6 +128,25 @@ class PromotionsPage:
         refused = self.refused
         mine = refused is not None and (refused.form, refused.promotion) == (form, promotion)
         return self.typed.get(name, "") if mine else ""
+
+    @property
+    def gone(self) -> bool:
+        """Whether the form that was refused is on the page no more: what was typed is told alone."""
+        view, why_not = self.view, self.why_not
+        match self.refused:
+            case Refused(form="answer", promotion=asked):
+                return all(each.promotion.id != asked for each in view.waiting)
+            case Refused(form="promote"):
+                barred = why_not["promote"] is not None and why_not["nominate"] is not None
+                return barred or view.judged in {None, view.champion.version}
+            case Refused(form="rollback"):
+                return why_not["rollback"] is not None or view.champion.version is None
+            case Refused(form="freeze"):
+                return why_not["freeze"] is not None or view.frozen is not None
+            case Refused(form="thaw"):
+                return why_not["thaw"] is not None or view.frozen is None
+            case _:
+                return False
 
     def line(self, form: FormName, promotion: int | None = None) -> str | None:
         """Why a form was refused."""
@@ -115,7 +168,6 @@ def promotions(
     page: Page = 1,
     rules: Page = 1,
     tasks: Page = 1,
-    told: Annotated[str, Query(max_length=32)] = "",
 ) -> Response:
     """Show what serves, what might, and how it came to be so."""
     then, refused = None, None
@@ -135,7 +187,9 @@ def promotions(
         rules=rules,
         tasks=tasks,
     )
-    return _shown(request, visitor, view, told=TOLD.get(told), refused=refused, at=at)
+    told = told_once(request, TOLD)
+    shown = _shown(request, visitor, registry, view, told=told, refused=refused, at=at)
+    return shown if told is None else and_forget(request, shown)
 
 
 @router.get("/sequences/{sequence}/versions/{version}/evidence.zip")
@@ -150,7 +204,8 @@ async def evidence(
     """Everything recorded about a version, as data and as a page, signed: what `lori evidence` writes."""
     refuse_elsewhere(request)
     await run_in_threadpool(registry.version, sequence, version)
-    packed = await downloads.evidence_zip(sequence, version)
+    asked_by = visitor.actor.name if visitor.signed_in else "nobody signed in"
+    packed = await downloads.evidence_zip(sequence, version, asked_by)
     return StreamingResponse(
         pieces(packed),
         media_type="application/zip",
@@ -176,10 +231,10 @@ def promote(
     """Ask that a version serve, against the champion that the person saw."""
 
     def decide() -> str:
-        alias = _alias(to)
+        alias = parse_alias(to)
         _refuse_role(visitor, desk, sequence, alias)
-        seen = _expected(expect if alias == "champion" else expect_candidate)
-        number = _version(version)
+        seen = parse_expected(expect if alias == "champion" else expect_candidate)
+        number = parse_version(version)
         made = desk.promote(sequence, number, reason=reason, to=alias, expect=seen)
         if made.status == "requested":
             return "requested"
@@ -205,8 +260,8 @@ def rollback(
 
     def decide() -> str:
         allow(visitor.actor, "rollback")
-        target = None if to_version == "previous" else _version(to_version, least=BARE_BASE)
-        seen = _expected(expect)
+        target = None if to_version == "previous" else parse_version(to_version, least=BARE_BASE)
+        seen = parse_expected(expect)
         desk.rollback(sequence, reason=reason, to_version=target, expect=seen)
         return "rolled-back"
 
@@ -228,12 +283,12 @@ def gate(
 
     def decide() -> str:
         allow(visitor.actor, "gate")
-        desk.gate(sequence, _version(version))
+        desk.gate(sequence, parse_version(version))
         return "judged"
 
     typed = {"version": version}
     return _decided(
-        request, visitor, desk.registry, sequence, "gate", decide, typed, more=f"&version={version}"
+        request, visitor, desk.registry, sequence, "gate", decide, typed, more=f"?version={version}"
     )
 
 
@@ -316,20 +371,6 @@ def reject(
     )
 
 
-def parse_moment(text: str) -> datetime:
-    """A time as a form sends it: `2026-11-01T12:00`, UTC unless it says otherwise.
-
-    Raises:
-        BadInput: it is none.
-    """
-    try:
-        found = datetime.fromisoformat(text.strip())
-    except ValueError as error:
-        shown = one_line(text, longest=40)
-        raise BadInput(f"time {shown!r}", "one like 2026-11-01T12:00, in UTC") from error
-    return aware_time("time", found if found.tzinfo is not None else found.replace(tzinfo=UTC))
-
-
 def why_not(visitor: Visitor, action: Action) -> str | None:
     """Why a visitor may not do something; None: he may."""
     if not visitor.signed_in:
@@ -355,30 +396,41 @@ def _decided(
 ) -> Response:
     """Do what a form asks and go back to the page; refused, the page with the one line."""
     place = f"/sequences/{sequence}/promotions"
+    desk = Desk(registry, visitor.actor)
+    waited = promotion is not None and _waits(desk, sequence, promotion)
     try:
         code = decide()
     except (BadInput, CheckFailed) as refusal:
         moved = isinstance(refusal, CheckFailed) and refusal.finding.startswith("moved:")
         refused = Refused(
-            form=form, line=one_line(str(refusal), longest=2000), moved=moved, promotion=promotion
+            form=form,
+            line=one_line(str(refusal), longest=_LONGEST_LINE),
+            moved=moved,
+            promotion=promotion,
+            ended=waited and promotion is not None and not _waits(desk, sequence, promotion),
         )
         view = _view_about(registry, sequence, visitor, typed.get("version", ""))
         return _shown(
             request,
             visitor,
+            registry,
             view,
             refused=refused,
             typed=typed,
             status=status_of(refusal),
             here=place,
         )
-    return RedirectResponse(f"{place}?told={code}{more}", status_code=303)
+    return lead_to(request, place, code, rest=more)
+
+
+def _waits(desk: Desk, sequence: str, promotion: int) -> bool:
+    return any(each.id == promotion for each in desk.pending(sequence))
 
 
 def _view_about(registry: Registry, sequence: str, visitor: Visitor, version: str) -> PromotionView:
     """The page about the version of a refused form; where it is none, about the usual one."""
     try:
-        return promotion_view(registry, sequence, visitor.actor, version=_version(version))
+        return promotion_view(registry, sequence, visitor.actor, version=parse_version(version))
     except BadInput:
         return promotion_view(registry, sequence, visitor.actor)
 
@@ -386,6 +438,7 @@ def _view_about(registry: Registry, sequence: str, visitor: Visitor, version: st
 def _shown(
     request: Request,
     visitor: Visitor,
+    registry: Registry,
     view: PromotionView,
     *,
     told: str | None = None,
@@ -399,6 +452,9 @@ def _shown(
     asks_only = reasons["promote"] is not None and view.policy.approval and visitor.may("request")
     page = PromotionsPage(
         view=view,
+        falling=falling(
+            registry, view.sequence, view.judged, view.champion.version, view.policy.read
+        ),
         why_not={**reasons, "promote": None if asks_only else reasons["promote"]},
         asks_only=asks_only,
         told=told,
@@ -425,28 +481,3 @@ def _refuse_role(visitor: Visitor, desk: Desk, sequence: str, alias: Alias) -> N
     asks = may(visitor.actor, "request") and policy_of(desk.registry, sequence).approval
     if alias != "champion" or not asks:
         allow(visitor.actor, promotes_as(alias))
-
-
-def _alias(text: str) -> Alias:
-    match text:
-        case "champion" | "candidate":
-            return text
-        case _:
-            raise BadInput("to", "champion or candidate")
-
-
-def _version(text: str, *, least: int = 1) -> int:
-    if not (text.isascii() and text.strip().isdigit() and len(text) < 12):
-        raise BadInput("version", f"a whole number from {least} on")
-    return whole_number("version", int(text), least=least)
-
-
-def _expected(text: str) -> Expect:
-    """What served when the person looked, which every form of ours says."""
-    if text == "none":
-        return "none"
-    if not (text.isascii() and text.isdigit() and len(text) < 12):
-        raise BadInput(
-            "expect", "what served when you looked: a version, 0 (the bare base) or none"
-        )
-    return whole_number("expect", int(text))

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 
 from dashboard.links import Links, find_links
+from dashboard.once import and_forget
 from dashboard.pages import sequence_plots as plots
 from dashboard.pages.arrivals import just_done
 from dashboard.pages.sequence_words import READS, Said, lead, serving
@@ -84,7 +85,8 @@ def one_sequence(
         window=WINDOW,
         told=just_done(request),
     )
-    return show(request, visitor, "sequence.html", page, title=sequence, plots=True)
+    shown = show(request, visitor, "sequence.html", page, title=sequence, plots=True)
+    return shown if page.told is None else and_forget(request, shown)
 
 
 @router.get("/sequences/{sequence}/matrix.csv")
@@ -105,8 +107,10 @@ def matrix_json(
     visitor: Viewing, registry: PageRegistry, sequence: PageSequence, read: Read
 ) -> Response:
     """All of R under one read mode: the JSON of `lori matrix --json`."""
-    grid, _ = score_grid(registry, sequence, read)
-    return JSONResponse(grid_json(sequence, grid), headers=_download(f"{sequence}-{read}.json"))
+    grid, covered = score_grid(registry, sequence, read)
+    return JSONResponse(
+        grid_json(sequence, grid, covered), headers=_download(f"{sequence}-{read}.json")
+    )
 
 
 def _heat(view: SequenceView, chosen: Map) -> Figure | None:

@@ -24,7 +24,9 @@ def score_map(whole: MatrixMap) -> Figure:
 
 def change_map(whole: MatrixMap) -> Figure:
     """All of R as changes since each task was learned."""
-    return heat_map.changes(whole.rows, whole.columns, whole.changes, own=whole.own)
+    return heat_map.changes(
+        whole.rows, whole.columns, whole.changes, own=whole.own, measured=whole.scores
+    )
 
 
 def accuracies(figures: Sequence[VersionFigures]) -> Figure:

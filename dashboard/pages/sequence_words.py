@@ -147,7 +147,7 @@ def _told(summary: ReadSummary, mode: str, *, first: bool = False) -> Said:
     worst = summary.worst
     assert worst is not None
     tone: Tone = "measured"
-    mark = "measured"
+    mark, chosen = "measured", ""
     if worst.change.basis in ("proved", "none"):  # of the rest, nothing is known
         text, tone, mark = known(summary.earlier), "missing", "not all measured"
     elif worst.change.basis == "same_bits":
@@ -156,9 +156,10 @@ def _told(summary: ReadSummary, mode: str, *, first: bool = False) -> Said:
         text = _fell(worst)
         left = summary.earlier.missing + summary.earlier.incomparable
         text += f" ({known(summary.earlier)})" if left else ""
+        chosen = _chosen(worst, summary.earlier)
     if not first:
-        return Said(tone=tone, mark=mark, text=f"{text}, {mode}.")
-    return Said(tone=tone, mark=mark, text=f"{mode} {text[0].lower()}{text[1:]}.")
+        return Said(tone=tone, mark=mark, text=f"{text}, {mode}.{chosen}")
+    return Said(tone=tone, mark=mark, text=f"{mode} {text[0].lower()}{text[1:]}.{chosen}")
 
 
 def _fell(worst: Loss) -> str:
@@ -170,7 +171,23 @@ def _fell(worst: Loss) -> str:
             f"No task lost anything that was seen: the nearest to it, {worst.task}, moved by"
             f" {points(change.turned)}{paired} from its best"
         )
-    return f"Most was lost by {worst.task}: {points(change)}{paired} since its best, at version {worst.best_at}"
+    figure = f"{points(change)}{paired} since its best, at version {worst.best_at}"
+    if change.low <= 0:
+        return f"No loss is shown at this n: the largest seen, of {worst.task}, is {figure}, and its interval holds zero"
+    return f"Most was lost by {worst.task}: {figure}"
+
+
+def _chosen(worst: Loss, earlier: Earlier) -> str:
+    """What a figure that was picked out of several has to say of itself; empty where nothing was picked."""
+    change = worst.change
+    assert not isinstance(change, NotComparable)
+    told = earlier.proved + earlier.same_bits + earlier.measured
+    since = earlier.total + 1 - worst.position  # versions at which it could be at its best
+    picked = [f"the largest of {told} earlier tasks"] if told > 1 else []
+    picked += [f"against the best of {since} versions"] if since > 1 else []
+    if change.value <= 0 or not picked:
+        return ""
+    return f" It is {', '.join(picked)}: the interval is not corrected for having been chosen."
 
 
 def _each(count: int) -> str:

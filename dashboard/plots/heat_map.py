@@ -30,13 +30,26 @@ def scores(
 
 
 def changes(
-    rows: Sequence[str], columns: Sequence[str], values: Values, *, own: Sequence[int | None] = ()
+    rows: Sequence[str],
+    columns: Sequence[str],
+    values: Values,
+    *,
+    own: Sequence[int | None] = (),
+    measured: Values = (),
 ) -> Figure:
-    """Changes in points around a neutral zero: losses to one side, gains to the other."""
+    """Changes in points around a neutral zero: losses to one side, gains to the other.
+
+    Args:
+        rows: one name a row, all different.
+        columns: one name a column, all different.
+        values: fractions; None has no change.
+        own: as of `scores`.
+        measured: the scores: where there is one and no change, none is defined, and that is said.
+    """
     most = max([1.0, *(abs(100 * value) for row in values for value in row if value is not None)])
     return _map(
         rows, columns, values, own, sign=True, title="change, points",
-        scale="@changes", low=-most, high=most,
+        scale="@changes", low=-most, high=most, measured=measured,
     )  # fmt: skip
 
 
@@ -51,6 +64,7 @@ def _map(
     scale: str,
     low: float,
     high: float,
+    measured: Values = (),
 ) -> Figure:
     each = max(_per_bin(len(rows)), _per_bin(len(columns)))
     if each > 1:
@@ -70,8 +84,17 @@ def _map(
     place = "after <b>%{y}</b><br>on <b>%{x}</b><br>"
     nothing = []
     if max(len(rows), len(columns)) <= GAPPED:  # beyond, the hatching alone says so
-        holes = [[1 if value is None else None for value in row] for row in percents]
-        nothing = [layer(rows, columns, holes, CLEAR, f"{place}not measured")]
+        known = measured or [[None] * len(columns)] * len(rows)
+        for there, word in ((False, "not measured"), (True, "no change is defined")):
+            holes = [
+                [
+                    1 if value is None and (score is not None) == there else None
+                    for value, score in zip(row, scored, strict=True)
+                ]
+                for row, scored in zip(percents, known, strict=True)
+            ]
+            if not there or any(any(row) for row in holes):
+                nothing.append(layer(rows, columns, holes, CLEAR, f"{place}{word}"))
     return make_map(
         rows,
         columns,

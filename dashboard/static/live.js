@@ -5,6 +5,7 @@
 //   <p data-live-state role="status"></p>
 //   <div data-live="stage">...</div> <div data-live="queue">...</div>
 // </div>
+// A part that stands elsewhere on the page, in no source, is kept up to date all the same.
 "use strict";
 
 (() => {
@@ -12,12 +13,18 @@
 
   function keep(source) {
     const url = source.dataset.liveSource;
-    const places = [...source.querySelectorAll("[data-live]")];
+    const places = [...document.querySelectorAll("[data-live]")].filter((place) =>
+      [source, null].includes(place.closest("[data-live-source]")));
     const state = source.querySelector("[data-live-state]");
     let stream = null, wait = FIRST_WAIT, again = 0, doubt = 0;
 
-    function say(live) {
+    function trust() {
       window.clearTimeout(doubt);
+      doubt = 0;
+    }
+
+    function say(live) {
+      trust();
       if (!state || state.dataset.liveState === (live ? "on" : "off")) return;
       state.dataset.liveState = live ? "on" : "off";
       state.textContent = live ? "live" : "not live: reload to see what is new";
@@ -33,13 +40,14 @@
       });
       for (const name of new Set(places.map((place) => place.dataset.live))) {
         stream.addEventListener(name, (event) => {
+          say(true);
           for (const place of places) if (place.dataset.live === name) put(place, event.data);
         });
       }
       stream.addEventListener("error", () => {
-        // The server ends every stream now and then; only a longer silence is worth a word.
-        window.clearTimeout(doubt);
-        doubt = window.setTimeout(() => say(false), PATIENCE);
+        // The server ends every stream now and then; only a longer silence is worth a word. It counts from
+        // the first error: of a server that is gone there is another one at every try.
+        if (!doubt) doubt = window.setTimeout(() => say(false), PATIENCE);
         if (!stream || stream.readyState !== EventSource.CLOSED) return; // the browser tries again
         close();
         again = window.setTimeout(open, wait);
@@ -55,7 +63,7 @@
     // A page nobody looks at holds no connection: a browser has six for a server.
     document.addEventListener("visibilitychange", () => {
       if (document.hidden) {
-        window.clearTimeout(doubt);
+        trust();
         window.clearTimeout(again);
         close();
       } else {

@@ -30,13 +30,18 @@ def accounts() -> None:
     "--password", "with_password", is_flag=True, help="Ask for a password too, for the pages."
 )
 def first(name: str, with_password: bool) -> None:
-    """Make the first account, an admin called NAME, and print a token of its."""
+    """Make the first account, an admin called NAME, and print a token of its.
+
+    The home and its registry are made where they are not there yet: accounts may come first.
+    """
     from flows.desk import at_desk
     from lori_core.errors import CheckFailed
+    from lori_core.names import check_name
     from registry.accounts import Accounts, admin_exists, owner
     from registry.known_services import is_up
 
-    with at_desk() as here:
+    check_name("account", name)  # before a home is made for it
+    with at_desk(make=True) as here:
         book = here.accounts
         if here.registry is not None:
             if admin_exists(here.registry):

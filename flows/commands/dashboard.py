@@ -29,14 +29,23 @@ def dashboard(
 ) -> None:
     """Serve this home's registry until Ctrl-C; elsewhere LORI_REGISTRY_URL names the address.
 
-    Prints its URL once it answers and, while there are no accounts, the token that may write.
+    Prints its URL once it answers and, while there are no accounts, the token that may write. A home
+    that is not there yet is made.
     """
     from dashboard.proxy import proxy_of
     from dashboard.serve import serve
     from flows.commands.options import tell_home
-    from flows.recorded import open_existing
+    from registry.home import find_home
+    from registry.settings import find_settings
+    from registry.store import open_registry, registry_exists
 
     proxy = proxy_of(proxies, user_header=user_header, groups_header=groups_header, groups=groups)
-    with open_existing() as registry:
+    home = find_home()
+    find_settings(
+        home
+    )  # that LORI_REGISTRY_URL is a server's address is told before a home is made
+    if not (home.is_dir() and registry_exists(home)):
+        click.echo(f"home {home} is new: nothing is recorded in it", err=True)
+    with open_registry(home) as registry:
         serve(registry, port=port, host=host, hosts=names, proxy=proxy)
         tell_home(registry.settings.home)

@@ -15,6 +15,7 @@ from flows.commands.options import as_json, new_folder, tell_home
 )
 @click.option("--check", "checked", type=click.Path(path_type=Path), help="Check a bundle instead.")
 @click.option("--any-key", is_flag=True, help="With --check: whole is enough, whoever signed it.")
+@click.option("--asked-by", hidden=True, help="Who asked the dashboard that runs this.")
 @as_json
 def evidence(
     version: str | None,
@@ -22,6 +23,7 @@ def evidence(
     key: Path | None,
     checked: Path | None,
     any_key: bool,
+    asked_by: str | None,
     json_: bool,
 ) -> None:
     """Write what is recorded of VERSION as bundle.json and bundle.html, signed.
@@ -57,7 +59,7 @@ def evidence(
         new_folder(folder)
         from flows.evidencing import write_evidence
 
-        written = write_evidence(found, number, folder, key)
+        written = write_evidence(found, number, folder, key, asked_by)
         if json_:
             print_json(
                 {

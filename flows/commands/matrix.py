@@ -14,7 +14,7 @@ def matrix(sequence: str, read: str | None, json_: bool) -> None:
 
     `S/3` and `S@champion` show R as it was when that version was learned.
     """
-    from dashboard.figures import matrix_json, score_matrix
+    from dashboard.figures import matrix_json, matrix_terms, score_matrix
     from flows.desk import at_desk
     from flows.recorded import asked_version, parse_name, read_named, up_to
     from flows.report import (
@@ -37,7 +37,7 @@ def matrix(sequence: str, read: str | None, json_: bool) -> None:
             return
         note = "" if mode == trained else ", not the mode it was trained under"
         print_table(matrix_table(cells, title=f"R of {named}, {mode} read{note}"))
-        for line in summary_lines(score_matrix(cells).summary()):
+        for line in summary_lines(score_matrix(cells).summary(), matrix_terms(cells)):
             click.echo(line)
         last = cells.rows[-1].version
         for line in guard_lines(here.readers.cells(named.sequence), last, mode):

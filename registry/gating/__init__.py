@@ -3,7 +3,7 @@
 policy       what is asked, as the sequence file says
 evidence     the cells and the rows' scores that answer it
 statistics   paired one-sided tests that hold together (Holm)
-rules        what is a fact: certificate, dependency, cells, test sets
+rules        what is a fact: certificate, dependency, coverage, cells, test sets
 comparisons  what is measured: guards, forgetting, learning, plasticity
 references   what a task reaches alone
 judging      all of it about one version

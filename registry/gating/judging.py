@@ -25,6 +25,7 @@ def judge(
     stale: Mapping[int, str],
     waivers: Sequence[Waiver] = (),
     retired: Collection[str] = (),
+    served: bool = False,
     at: datetime | None = None,
 ) -> GateReport:
     """Judge a version by the sequence's policy; nothing is written.
@@ -37,6 +38,7 @@ def judge(
         stale: versions that stand on one that was rolled back -> why.
         waivers: those of this sequence; only what is in force counts.
         retired: tasks that no longer serve. They are guards still, where they were.
+        served: whether the version was the champion before, so that a rollback can go to it.
         at: when, for waivers; None is now.
 
     Raises:
@@ -66,6 +68,7 @@ def judge(
         rules.integrity(faults(registry, sequence, version)),
         rules.certificate(policy, evidence.certificate, evidence.protection),
         rules.dependency(sequence, version, stale, filed.task, retired),
+        rules.coverage(evidence, version, champion, retired, served),
         rules.cells(evidence),
         test_sets,
         *measured,

@@ -1,4 +1,4 @@
-"""The rules about facts: is it whole, certified, current, measured, and on the same test sets?"""
+"""The rules about facts: whole, certified, current, measured on the same test sets, nothing lost?"""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -60,8 +60,7 @@ def cells(evidence: Evidence) -> RuleResult:
 def test_sets(evidence: Evidence, version: int, champion: int | None) -> RuleResult:
     """Each task that both know was measured on the same test set."""
     if champion is None or champion == BARE_BASE:
-        nothing = "no champion" if champion is None else "the bare base serves: no champion"
-        return undefined("test-set", f"{nothing} to have the same test sets as")
+        return undefined("test-set", f"{_no_champion(champion)} to have the same test sets as")
     both = evidence.tasks[: min(version, champion)]
     wrong = []
     for task in both:
@@ -76,6 +75,59 @@ def test_sets(evidence: Evidence, version: int, champion: int | None) -> RuleRes
                 f"{task}: {mine.test_digest[:12]}, the champion's {theirs.test_digest[:12]}"
             )
     return _counted("test-set", wrong, f"the champion's for {len(both)} tasks both know")
+
+
+def coverage(
+    evidence: Evidence, version: int, champion: int | None, retired: Collection[str], served: bool
+) -> RuleResult:
+    """It contains every task that the champion serves: users of the others would get the bare base.
+
+    Tasks are learned in order, so only an older version lacks any, and a newer one that supersedes a
+    task is never in a version that lacks the task. Where the version has what a lacking one
+    supersedes, its users fall back to that.
+    """
+    if champion is None or champion == BARE_BASE:
+        return undefined("coverage", f"{_no_champion(champion)} whose tasks it could lack")
+    lost = [task for task in evidence.tasks[version:champion] if task not in retired]
+    if not lost:
+        return _counted("coverage", [], f"every task that {evidence.sequence}/{champion} serves")
+    to: dict[str, list[str]] = {}
+    for task in lost:
+        to.setdefault(_falls_to(evidence, task, version), []).append(task)
+    falls = " and ".join(f"{_some(tasks)} would fall back to {name}" for name, tasks in to.items())
+    lacks = (
+        f"{evidence.sequence}/{champion} serves what {evidence.sequence}/{version} does not contain"
+    )
+    back = f"`lori rollback {evidence.sequence} --to-version {version if served else 'N'}`"
+    never = (
+        "" if served else f", which takes an N that served: {evidence.sequence}/{version} never did"
+    )
+    way = f"the way back to an older version is {back}{never}"
+    return RuleResult(
+        rule="coverage",
+        figure=float(len(lost)),
+        bound=None,
+        limit=0.0,
+        ok=False,
+        verdict="fail",
+        why=f"{falls}: {lacks}; {way}",
+    )
+
+
+def _falls_to(evidence: Evidence, task: str, version: int) -> str:
+    older = evidence.predecessors.get(task)
+    while older is not None and version < evidence.position(older) < evidence.position(task):
+        task, older = older, evidence.predecessors.get(older)
+    return older if older and evidence.position(older) <= version else "the bare base"
+
+
+def _some(tasks: Sequence[str]) -> str:
+    more = f" and {len(tasks) - _SHOWN} more" if len(tasks) > _SHOWN else ""
+    return f"{', '.join(tasks[:_SHOWN])}{more}"
+
+
+def _no_champion(champion: int | None) -> str:
+    return "no champion" if champion is None else "the bare base serves: no champion"
 
 
 def undefined(rule: str, why: str) -> RuleResult:

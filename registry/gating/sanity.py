@@ -47,7 +47,7 @@ def oddities(
     measured = policy.read == "cumulative" or protection == "overlap"
     asked = {"guard", "learning", "certificate", *(("forgetting",) if measured else ())}
     if asked <= {each.rule for each in lax}:
-        why = "no rule of this policy can refuse a version whose files and cells are whole"
+        why = "no rule of this policy can refuse a new version whose files and cells are whole"
         found.append(Oddity(rule="gate", problem="never refuses", why=why, needed={}))
     return tuple(found)
 

@@ -139,6 +139,24 @@ def test_sequences_without_a_common_task_say_so(lab: Lab) -> None:
     assert "undefined no task could be compared" in said
 
 
+def test_tasks_that_both_know_and_neither_was_measured_on_are_not_called_none(lab: Lab) -> None:
+    said = words(get(lab, "?a=assistant/1&b=assistant/2&read=isolated"))
+    assert "no task in common" not in said
+    assert (
+        "2 tasks with one test set in both (safety, math) were measured neither at assistant/1 nor"
+        " at assistant/2, under the isolated read: nothing is known of what changed."
+    ) in said
+    assert "lori evaluate assistant --read isolated" in said
+    found = compare(lab.registry, "assistant/1", "assistant/2", "isolated")
+    assert (found.common, found.unmeasured, found.differences) == (2, ("safety", "math"), ())
+
+
+def test_a_version_beside_itself_is_said_to_be_itself_and_one_task_is_not_plural(lab: Lab) -> None:
+    said = words(get(lab, "?a=assistant/1&b=assistant/1"))
+    assert "Both are assistant/1: it is compared with itself, so nothing can differ." in said
+    assert "points over 1 task " in said
+
+
 def test_the_tally_counts_every_task_once(lab: Lab) -> None:
     found = compare(lab.registry, "assistant", "other")
     told = tally(found.differences)

@@ -1,5 +1,6 @@
 import pytest
 from api_cases import Server
+from fastapi.testclient import TestClient
 
 from dashboard.door import LARGEST_BODY, host_of
 
@@ -49,3 +50,14 @@ def test_a_length_that_is_none_is_refused(server: Server, said: str) -> None:
         headers={"content-length": said},
     )
     assert answer.status in {400, 401, 413}
+
+
+def test_head_is_answered_like_get_without_the_body(server: Server) -> None:
+    client = TestClient(server.browser.app, base_url="http://127.0.0.1:8321")
+    for path in ("/", "/sequences/assistant", "/api/sequences", "/healthz", "/nothing"):
+        got, asked = client.get(path), client.head(path)
+        assert (asked.status_code, asked.content) == (got.status_code, b"")
+        assert asked.headers["content-type"] == got.headers["content-type"]
+    for made in ("/sequences/assistant/live", "/sequences/assistant/versions/1/evidence.zip"):
+        assert client.head(made).status_code == 405
+    assert client.head("/sign-out").status_code == client.get("/sign-out").status_code

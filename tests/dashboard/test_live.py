@@ -20,8 +20,10 @@ from arrival_cases import arrive, taken
 from decision_cases import learn
 from fake_aliases import FakeAliases
 from folder_artifacts import FolderArtifacts
+from people import Person
 
 from dashboard import live
+from dashboard.app import make_app
 from dashboard.links import Links
 from dashboard.live import EventStream, Live, event
 from dashboard.visitors import STRANGER
@@ -30,7 +32,7 @@ from registry.accounts import Accounts, owner
 from registry.arrivals import Arrivals
 from registry.clock import now
 from registry.queue_records import SequenceQueue
-from registry.queue_view import sequence_queue
+from registry.queue_view import queue_view, sequence_queue
 from registry.store import Registry, open_registry
 
 ROOT = Path(__file__).parents[2]
@@ -118,8 +120,8 @@ def test_progress_reaches_who_listens(served: Served) -> None:
     assert answer.getheader("content-type") == "text/event-stream; charset=utf-8"
     assert answer.getheader("cache-control") == "no-store"
     heard = events(answer)
-    first = dict([next(heard), next(heard)])
-    assert set(first) == {"stage", "queue"}
+    first = dict([next(heard), next(heard), next(heard)])
+    assert set(first) == {"stage", "queue", "tile"}
     assert "It has not said yet how far it is" in first["stage"]
     assert "poems" in first["queue"]
     told = {"stage": "train", "done": 40, "total": 120, "text": "<b>loss 1.2</b>"}
@@ -141,11 +143,14 @@ def test_progress_reaches_who_listens(served: Served) -> None:
 @pytest.mark.slow
 def test_the_whole_queue_is_told_too(served: Served) -> None:
     heard = events(served.ask("/queue/live"))
-    assert "assistant" not in next(heard)[1]
+    empty = dict([next(heard), next(heard)])
+    assert "No task was ever sent" in empty["queue"]
+    assert empty["lead"] == "Nothing runs and nothing waits."
     arrive(Arrivals(served.registry), "poems")
-    name, html = next(heard)
-    assert name == "queue"
-    assert '<a href="/sequences/assistant">assistant</a>' in html
+    busy = dict([next(heard), next(heard)])
+    assert '<a href="/sequences/assistant">assistant</a>' in busy["queue"]
+    assert "No task was ever sent" not in busy["queue"]
+    assert busy["lead"].startswith("1 sequence in which something runs")
 
 
 @pytest.mark.slow
@@ -156,7 +161,7 @@ def test_streams_end_when_the_server_is_told_to_stop(served: Served) -> None:
         next(each)
     assert served.end() < 5  # far below the ten seconds a request may take
     for each in heard:
-        assert len(list(each)) <= 1  # what was on its way; then the end, in order
+        assert len(list(each)) <= 2  # what was on its way; then the end, in order
 
 
 @pytest.mark.slow
@@ -188,6 +193,26 @@ def test_who_is_nobody_hears_nothing(served: Served) -> None:
         answer = served.ask(path)
         assert (answer.status, answer.read()) == (303, b"")
         assert str(answer.getheader("location")).startswith("/sign-in?next=")
+
+
+def test_every_live_part_of_a_page_is_told_and_what_it_says_of_nothing_goes_with_the_first_task(
+    registry: Registry,
+) -> None:
+    pages = Person(make_app(registry, token="t" * 43, errands=False))
+    teller = live._Teller(STRANGER, NO_LINKS)
+    told = teller.parts(queue_view(registry, now()))
+    assert "No task was ever sent" in told["queue"]
+    assert told["lead"] == "Nothing runs and nothing waits."
+    assert "empty" in teller.parts(sequence_queue(registry, "assistant", now()))["tile"]
+    arrive(Arrivals(registry), "poems", sequence="assistant")
+    everything = teller.parts(queue_view(registry, now()))
+    assert "No task was ever sent" not in everything["queue"]
+    assert everything["lead"].startswith("1 sequence in which something runs")
+    sequence = teller.parts(sequence_queue(registry, "assistant", now()))
+    assert "1 waiting" in sequence["tile"]
+    for path, parts in (("/queue", everything), ("/sequences/assistant", sequence)):
+        page = pages.get(path).text
+        assert set(re.findall('data-live="([^"]+)"', page)) == set(parts), path
 
 
 def test_an_event_keeps_every_line_of_its_data() -> None:
@@ -379,7 +404,7 @@ def test_a_silent_stream_says_that_it_lives(
         client.gone.set()
         await stream
         assert client.sent[0] == b"retry: 2000\n\n"
-        assert sum(each.startswith(b"event: ") for each in client.sent) == 2
+        assert sum(each.startswith(b"event: ") for each in client.sent) == 3
 
     asyncio.run(run())
 

@@ -25,6 +25,7 @@ from statements import counted
 
 from dashboard.app import make_app
 from dashboard.downloads import Downloads
+from dashboard.once import COOKIE as TOLD
 from lori_core.digests import sha256_json
 from registry import sequence_head
 from registry.accounts import new_secret
@@ -106,9 +107,8 @@ def promote(
 
 def told(answer: Response) -> str:
     assert answer.status_code == 303, words(answer)
-    place, _, query = answer.headers["location"].partition("?")
-    assert place == PAGE
-    return str(re.match("told=([a-z-]+)", query)[1])  # type: ignore[index]
+    assert answer.headers["location"].partition("?")[0] == PAGE
+    return answer.cookies[TOLD].partition(":")[0]
 
 
 def words(answer: Response) -> str:
@@ -144,7 +144,7 @@ def test_promoted_refused_approved_rolled_back_and_all_of_it_in_the_history(
     spoil(asking, 3)
     refused = promote(ann, "all of it", version="3")
     assert refused.status_code == 409
-    assert "gate: assistant/3 is refused: forgetting:t01" in words(refused)
+    assert "Not done. The gate refuses assistant/3. forgetting t01 :" in words(refused)
     assert champion(asking) == 2
     page = ann.get(PAGE)
     fields = {"expect": hidden(page, "expect"), "to_version": "previous", "reason": "too long"}
@@ -172,9 +172,29 @@ def test_one_person_promotes_where_the_policy_says_so(manual: Registry) -> None:
     ann = as_(manual, ASKER)
     assert "Nothing serves yet" in words(ann.get(PAGE))
     assert told(promote(ann, version="2")) == "promoted"
-    page = words(ann.get(f"{PAGE}?told=promoted"))
+    page = words(ann.get(PAGE))
     assert "assistant/2 serves, on the word of promoter" in page
     assert "Done. It serves" in page
+
+
+def test_what_was_done_is_told_once_to_who_did_it_and_no_link_tells_it(manual: Registry) -> None:
+    ann = as_(manual, ASKER)
+    sent = promote(ann, version="2")
+    kept = sent.headers["set-cookie"].lower()
+    assert all(each in kept for each in ("httponly", "samesite=strict", "max-age=60"))
+    assert sent.headers["location"] == PAGE
+    ben = as_(manual, APPROVER)
+    ben.client.cookies.set(TOLD, sent.cookies[TOLD], domain="127.0.0.1")
+    assert "Done." not in words(ben.get(PAGE))
+    assert "Done." not in words(ann.get("/sequences/assistant"))  # another page
+    assert "Done. It serves" in words(ann.get(PAGE))
+    assert "Done." not in words(ann.get(PAGE))
+    for told in ("promoted", "rolled-back", "approved", "frozen", "<b>x"):
+        assert 'class="told good"' not in ann.get(PAGE, {"told": told}).text
+    for planted in ("x", "promoted", "promoted:x:1:", "You won:0:1:", '"', "promoted:0"):
+        ann.client.cookies.set(TOLD, planted, domain="127.0.0.1")
+        page = ann.get(PAGE)
+        assert (page.status_code, 'class="told good"' in page.text) == (200, False)
 
 
 def test_a_candidate_serves_nothing(manual: Registry) -> None:
@@ -295,7 +315,61 @@ def test_a_request_whose_champion_moved_says_that_it_would_fail(asking: Registry
     assert "approving this would fail" in words(ben.get(PAGE))
     refused = answer(ben, 2, "approve", "yes too")
     assert (refused.status_code, champion(asking)) == (409, 1)
-    assert "What serves has moved since you looked." in words(refused)
+    said = words(refused)
+    assert "What serves has moved since you looked." in said
+    assert "Request 2 was ended: champion: moved: assistant/2 was judged while" in said
+    assert "nothing was changed" not in said
+    assert "You typed: yes too" in said
+    again = words(answer(ben, 2, "approve", "once more"))
+    assert "Not done. approval: promotion 2 waits no more: it is failed" in again
+    assert "You typed: once more" in again
+    assert "assistant/1 serves, on the word of promoter , approved by reviewer" in again
+
+
+def test_a_refusal_stands_at_the_top_one_line_a_rule_and_leads_to_its_form(
+    manual: Registry,
+) -> None:
+    ann = as_(manual, ASKER)
+    spoil(manual, 4)
+    spoil(manual, 4, "t02")
+    refused = promote(ann, "the words I typed", version="4")
+    banner = refused.text.partition('id="refused"')[2].partition("</div>")[0]
+    rules = re.findall("<li>(.*?)</li>", banner, re.S)
+    named = [re.findall('title="([^"]*)"', each) for each in rules]
+    assert ["forgetting:t01"] in named
+    assert ["forgetting:t02"] in named
+    assert all(len(each) == 1 for each in named)
+    assert 'href="#promote"' in banner
+    assert 'id="promote"' in refused.text
+    beside = refused.text.partition('id="promote"')[2].partition("<form")[0]
+    assert "100.0%" not in beside
+    assert "the words I typed" in refused.text
+    assert "Not done" not in words(ann.get(f"{PAGE}?at=yesterday"))
+
+
+def test_tasks_that_would_fall_back_stand_in_the_table(manual: Registry) -> None:
+    ann = as_(manual, ASKER)
+    promote(ann, version="4")
+    page = words(ann.get(f"{PAGE}?version=2"))
+    assert (
+        "2 tasks that assistant/4 serves are not in assistant/2: were it to serve,"
+        " they would fall back to the bare base." in page
+    )
+    row = page.partition("t03 not in assistant/2 assistant/4 100.0")[2]
+    assert "after: the bare base" in row.partition("t04")[0]
+    assert "would fall back" not in words(ann.get(f"{PAGE}?version=4"))
+
+
+def test_the_tile_says_what_a_rollback_goes_to(manual: Registry) -> None:
+    ann = as_(manual, ASKER)
+    promote(ann, version="1")
+    promote(ann, version="2")
+    assert "Rollback goes to assistant/1 t01" in words(ann.get(PAGE))
+    ann.fill_in(f"{S}/rollback", {"to_version": "previous", "expect": "2", "reason": "off"})
+    assert (
+        "Rollback goes to nothing nothing served before assistant/1 was put there;"
+        " what served since is offered below" in words(ann.get(PAGE))
+    )
 
 
 @pytest.mark.parametrize(
@@ -565,7 +639,6 @@ def test_text_of_strangers_is_text(manual: Registry) -> None:
     ann = as_(manual, ASKER)
     promote(ann, '<script>alert("x")</script>', version="1")
     assert "<script>alert" not in ann.get(PAGE).text
-    assert 'told">' not in ann.get(f"{PAGE}?told=<b>x").text
 
 
 def test_the_twin_says_what_the_page_shows(manual: Registry) -> None:
@@ -668,7 +741,7 @@ def test_the_evidence_is_what_the_command_writes_of_a_broken_version_too(
     script = tmp_path / "evidence.py"
     script.write_text(
         "import pathlib, sys\n"
-        "assert sys.argv[1] == 'assistant/2'\n"
+        "assert sys.argv[1:3] == ['assistant/2', '--asked-by=viewer']\n"
         "to = pathlib.Path(sys.argv[sys.argv.index('--to') + 1])\n"
         f"to.mkdir(); (to / 'bundle.json').write_text('{{}}'); sys.exit({ended})\n"
     )

@@ -149,7 +149,7 @@ def test_the_matrix_is_the_json_of_the_command(running: Running, accounts: dict[
         headers={"authorization": f"Bearer {accounts['viewer']}"},
     )
     assert answer.json() == matrix_json(running.registry.matrix_cells("assistant", "inherited"))
-    assert set(answer.json()) == {"sequence", "read", "tasks", "rows", "summary"}
+    assert set(answer.json()) == {"sequence", "read", "tasks", "rows", "summary", "terms"}
 
 
 def test_a_promotion_from_afar_is_the_one_in_the_registry(

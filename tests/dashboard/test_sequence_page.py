@@ -93,9 +93,41 @@ def test_the_first_words_say_what_is_known_what_was_lost_and_how_that_is_known(
     assert "Zero forgetting holds with the task id given, in the reference runtime" in first
     assert "measured Under the cumulative read" in first
     assert "most was lost by safety: 20.0 points" in first
+    assert (
+        "It is the largest of 2 earlier tasks, against the best of 2 versions: the interval is not"
+        " corrected for having been chosen."
+    ) in first
     assert "Guard safety scores 40.0 [30.9, 49.8], n 100, under the adapter that serves c" in first
     assert "nothing was ever promoted" in first
     assert "not judged" in first
+
+
+def test_a_loss_whose_interval_holds_zero_is_not_told_as_a_loss(
+    bare: Registry, tmp_path: Path
+) -> None:
+    made = Learned(registry=bare, root=tmp_path / "f", name="s", tasks=("a", "b", "c")).declare()
+    made.level = "G0"
+    for version, rights in enumerate(((8,), (8, 9), (7, 9, 9)), start=1):
+        made.file(version)
+        for task, right in zip("abc", rights, strict=False):
+            made.score(version, task, right, of=10)
+    first = words(page(bare)).split("What each version scores")[0]
+    assert "No loss is shown at this n: the largest seen, of a, is 10.0 points" in first
+    assert "and its interval holds zero" in first
+    assert "Most was lost" not in first
+    assert "not corrected for having been chosen" in first
+
+
+def test_the_cells_that_are_counted_are_said_and_a_change_that_is_undefined_was_measured(
+    both: Learned,
+) -> None:
+    shown = words(page(both.registry))
+    assert "11 cells measured: 8 of versions, 3 of the bare base" in shown
+    changes = page(both.registry, map="change")
+    assert "no change is defined (the bare base" in words(changes)
+    assert "<br>no change is defined" in html.unescape(changes).replace("\\u003c", "<").replace(
+        "\\u003e", ">"
+    )
 
 
 def test_the_first_words_stay_when_another_read_mode_is_shown(both: Learned) -> None:

@@ -82,6 +82,17 @@ def test_the_api_describes_itself_and_loads_nothing_from_elsewhere(registry: Reg
         assert browser.get("/healthz").json["ok"] is True
 
 
+def test_a_server_whose_registry_was_removed_is_not_well(registry: Registry) -> None:
+    with Browser(registry, "lori_x") as browser:
+        assert browser.get("/healthz").status == 200
+        place = registry.settings.home / "registry.db"
+        place.unlink()
+        for _ in range(2):  # a new connection leaves an empty file
+            gone = browser.get("/healthz")
+            assert (gone.status, "Restore it from a backup" in gone.error) == (503, True)
+            place.touch()
+
+
 def test_a_mute_receiver_does_not_hold_the_server_up(
     registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -268,6 +268,15 @@ def test_a_download_is_made_for_no_page_elsewhere_and_without_the_servers_token(
     assert person.get(f"{V}/evidence.zip", sec_fetch_site="cross-site").status_code == 403
 
 
+def test_evidence_asked_for_by_nobody_in_particular_says_so(
+    app: FastAPI, lab: Lab, anyone: Person, tmp_path: Path
+) -> None:
+    script = tmp_path / "evidence.py"
+    script.write_text("import sys; sys.exit(sys.argv[2])")
+    app.state.downloads = Downloads(lab.home, evidence=(sys.executable, str(script)))
+    assert "--asked-by=nobody signed in" in anyone.get(f"{V}/evidence.zip").text
+
+
 @pytest.mark.parametrize(("code", "status"), [(1, 409), (2, 400)])
 def test_what_the_export_refuses_is_refused_in_its_words(
     lab: Lab, app: FastAPI, tmp_path: Path, code: int, status: int

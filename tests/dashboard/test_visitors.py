@@ -324,10 +324,18 @@ def test_options_that_describe_no_proxy_are_refused(options: dict[str, object]) 
         proxy_of(whole.pop("addresses"), **whole)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("network", ["0.0.0.0/0", "::/0"])
-def test_a_network_of_everybody_is_no_proxy(network: str) -> None:
+@pytest.mark.parametrize(
+    "networks",
+    [
+        ["0.0.0.0/0"],
+        ["::/0"],
+        ["0.0.0.0/1", "128.0.0.0/1"],
+        ["::/1", "10.0.0.5", "8000::/2", "c000::/2"],
+    ],
+)
+def test_networks_that_are_everybody_are_no_proxy(networks: list[str]) -> None:
     with pytest.raises(BadInput, match="not everybody"):
-        proxy_of([network], user_header=None, groups_header=None, groups=[])
+        proxy_of(networks, user_header=None, groups_header=None, groups=[])
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from flows.arrival_plan import plan_of
 from flows.arriving import prepare
+from flows.free_hand import sender_of_arrival_may_promote
 from flows.plan import Plan, remember_base
 from flows.session import declare
 from flows.submitted_file import file_document
@@ -123,7 +124,8 @@ class Desk:
         [out] = [each for each in self.arrivals.dispatch() if each.id == arrival.id]
         fence = self.arrivals.take(out.id, out.token, "tests")
         number = len(plan.config.tasks)
-        declare(self.registry, plan, BASE)
+        trusted = sender_of_arrival_may_promote(self.registry, arrival)
+        declare(self.registry, plan, BASE, may_promote=trusted)
         document = {"version": number, "level": "G2", "task": arrival.task}
         record = VersionRecord(
             sequence=plan.name,

@@ -59,6 +59,46 @@ def test_who_runs_lori_up_is_told_to_start_it_again_with_a_token(home: Path) -> 
     assert "LORI_TOKEN=<token of a trainer>" in line
 
 
+@pytest.mark.parametrize("there", [False, True])
+def test_accounts_may_come_before_anything_was_learned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    new = tmp_path / "new"
+    if there:
+        new.mkdir()
+    monkeypatch.setenv("LORI_HOME", str(new))
+    monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
+    bad = say("accounts", "first", "no name")
+    assert (bad.exit_code, new.exists()) == (2, there)
+    first = say("accounts", "first", "ann")
+    assert first.exit_code == 0, first.output
+    listed = say("accounts", "list", token=first.stdout.strip())
+    assert (listed.exit_code, "ann" in listed.stdout) == (0, True)
+
+
+def test_a_home_that_cannot_be_made_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("LORI_HOME", str(tmp_path / "file" / "home"))
+    for words in (("accounts", "first", "ann"), ("dashboard", "--port", "0")):
+        answer = say(*words)
+        assert (answer.exit_code, "a folder that can be written" in answer.stderr) == (2, True)
+
+
+def test_a_dashboard_makes_the_home_that_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = []
+    monkeypatch.setattr(
+        "dashboard.serve.serve", lambda registry, **options: served.append(registry.sequences())
+    )
+    monkeypatch.setenv("LORI_HOME", str(tmp_path / "new"))
+    answer = say("dashboard", "--port", "0")
+    assert (answer.exit_code, served) == (0, [()])
+    assert f"home {tmp_path / 'new'} is new" in answer.stderr
+
+
 def test_where_nothing_runs_no_restart_is_asked_for(home: Path) -> None:
     assert "lori up" not in say("accounts", "first", "ann").stderr
 

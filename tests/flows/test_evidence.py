@@ -10,7 +10,13 @@ from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from flows import evidencing
 from flows.cli import lori
+from flows.evidencing import write_evidence
+from flows.recorded import recorded
+from registry.accounts import owner
+from registry.store import open_registry
+from tests.flows import filed
 from tests.flows.conftest import Lab
 
 BUNDLE = {"bundle.json", "bundle.html", "signature.json"}
@@ -88,6 +94,28 @@ def test_broken_bits_are_written_down_signed_and_an_error(adopted: Lab) -> None:
     bundle = json.loads((adopted.folder / "bundle" / "bundle.json").read_text())
     assert not bundle["integrity"]["ok"]
     assert adopted.lori("evidence", "--check", "bundle").returncode == 0, "the bundle is whole"
+
+
+@pytest.mark.parametrize("asked_by", [None, "vic", "nobody signed in"])
+def test_a_bundle_says_who_asked_and_whose_process_made_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked_by: str | None
+) -> None:
+    monkeypatch.setattr(evidencing, "gather", _gathered)
+    monkeypatch.setattr(evidencing, "audits_of", lambda found, number: {})
+    monkeypatch.setattr("dashboard.evidence.page.evidence_page", lambda bundle: "")
+    (tmp_path / "bundle").mkdir()
+    with open_registry(tmp_path / "home") as registry:
+        filed.declare(registry)
+        write_evidence(
+            recorded(registry, filed.NAME), 1, tmp_path / "bundle", None, asked_by=asked_by
+        )
+    made_by = json.loads((tmp_path / "bundle" / "bundle.json").read_text())["made_by"]
+    us = owner().name
+    assert made_by == (us if asked_by is None else f"{asked_by}, by the dashboard of {us}")
+
+
+def _gathered(*asked: object, by: str, **options: object) -> dict[str, object]:
+    return {"made_by": by, "integrity": {"faults": []}}
 
 
 @pytest.mark.parametrize(

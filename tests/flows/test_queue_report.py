@@ -67,7 +67,7 @@ def test_a_cancelled_task_is_cancelled_in_both_tables_until_it_is_begun_again(de
     desk.learn(desk.arrivals.arrival(1))
     [out] = desk.arrivals.dispatch()
     fence = desk.arrivals.take(out.id, out.token, "host")
-    declare(desk.registry, plan_of(desk.registry, desk.home, out), BASE)
+    declare(desk.registry, plan_of(desk.registry, desk.home, out), BASE, may_promote=True)
     desk.registry.stage_started("key", stage="train", sequence="tiny", task="size")
     desk.arrivals.cancel(2, "tests")
     desk.arrivals.cancelled(fence, "asked")

@@ -1,8 +1,9 @@
 import json
+from dataclasses import replace
 
 import pytest
 
-from dashboard.figures import matrix_json
+from dashboard.figures import matrix_json, matrix_terms, score_matrix
 from flows.decided import promotions_table
 from flows.progress import Narrator
 from flows.report import cell_text, print_table, summary_lines
@@ -38,14 +39,42 @@ def test_the_matrix_has_the_promised_shape_and_fractions() -> None:
         "version": 0,
         "task": None,
         "cells": [
-            {"value": 0.1, "n": 10, "low": 0.05, "high": pytest.approx(0.15)},
-            {"value": 0.2, "n": 10, "low": 0.1, "high": pytest.approx(0.3)},
+            {"value": 0.1, "n": 10, "low": 0.05, "high": pytest.approx(0.15), "kind": "base"},
+            {"value": 0.2, "n": 10, "low": 0.1, "high": pytest.approx(0.3), "kind": "base"},
         ],
     }
     assert found["rows"][1]["cells"][1] is None
     assert found["summary"]["average_accuracy"] == pytest.approx(0.75)
     assert found["summary"]["backward_transfer"] == pytest.approx(-0.2)
     assert found["summary"]["forgetting"] == pytest.approx(0.2)
+
+
+def test_the_figures_about_earlier_tasks_say_how_many_of_their_terms_are_known_and_how() -> None:
+    found = json.loads(json.dumps(matrix_json(CELLS)))
+    counts = {"proved": 0, "same_bits": 0, "measured": 1, "missing": 0, "incomparable": 0}
+    assert found["terms"] == {"backward_transfer": counts, "forgetting": counts}
+    assert [cell["kind"] for cell in found["rows"][2]["cells"]] == ["measured", "own"]
+    lines = summary_lines(found["summary"], matrix_terms(CELLS))
+    told = next(line for line in lines if line.startswith("forgetting"))
+    assert told.endswith("+20.00  measured (0 of 1 earlier task proved, 1 measured)")
+
+
+@pytest.mark.parametrize(
+    ("covered", "word"),
+    [((2,), "proved (1 of 1 earlier task proved, the task id given)"), ((), "same bits (0 of 1")],
+)
+def test_only_a_certificate_lets_the_matrix_call_a_zero_proved(
+    covered: tuple[int, ...], word: str
+) -> None:
+    same = replace(cell(0.8), effective_digest="one")
+    rows = (*CELLS.rows[:1], *(replace(row, cells=(same, row.cells[1])) for row in CELLS.rows[1:]))
+    cells = replace(CELLS, rows=rows, covered=covered)
+    lines = summary_lines(score_matrix(cells).summary(), matrix_terms(cells))
+    for name in ("forgetting", "backward transfer"):
+        assert f"+0.00  {word}" in next(line for line in lines if line.startswith(name))
+    last = json.loads(json.dumps(matrix_json(cells)))["rows"][2]["cells"][0]
+    assert last["kind"] == ("proved" if covered else "same_bits")
+    assert "0.00" not in lines[0]
 
 
 def test_what_is_undefined_is_null_for_programs_and_a_word_for_people() -> None:

@@ -18,7 +18,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from lori_core.errors import BadInput, Unavailable
 from registry.database import HEAD, MIGRATIONS, Database
 from registry.models import Mask, Stage, Table
-from registry.store import Registry, open_registry
+from registry.store import Registry, open_registry, registry_exists
 
 ROOT = Path(__file__).parents[2]
 
@@ -128,6 +128,27 @@ def test_a_file_that_is_no_database_is_refused(home: Path) -> None:
     (home / "registry.db").write_text("these are not the pages you are looking for " * 100)
     with pytest.raises(BadInput, match="not a database"):
         open_registry(home)
+
+
+@pytest.mark.parametrize("left", ["nothing", "an empty file"])
+def test_a_registry_that_was_lost_is_not_begun_anew(home: Path, left: str) -> None:
+    open_registry(home).close()
+    for path in home.glob("registry.db*"):
+        if path.is_file():
+            path.unlink()
+    open_registry(home).close()  # nothing was decided in it, so nothing is lost
+    (home / "anchors").mkdir()
+    (home / "anchors" / "assistant.json").write_text('{"length": 3, "head": "x"}')
+    open_registry(home).close()
+    (home / "registry.db").unlink()
+    if left == "an empty file":
+        (home / "registry.db").touch()
+    for opened in (open_registry, registry_exists):
+        with pytest.raises(Unavailable, match="tells of a log of decisions") as refusal:
+            opened(home)
+        assert "Restore it from a backup" in str(refusal.value)
+        assert "\n" not in str(refusal.value)
+    assert (home / "registry.db").exists() == (left == "an empty file")
 
 
 def test_a_store_beneath_a_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,6 +59,7 @@ def test_a_request_that_was_turned_down_is_not_what_a_version_serves_on(decided:
     served_on = bundle_of(decided, 2)["gate"]["id"]
     again = Desk(decided, ANN).promote("assistant", 3, reason="newer")
     Desk(decided, BEN).approve(again.id, reason="looked at it")
+    Desk(decided, ANN).rollback("assistant", reason="an emergency", to_version=0)
     refused = Desk(decided, ANN).promote("assistant", 2, reason="back again")
     assert refused.report_id is not None
     assert refused.report_id > served_on

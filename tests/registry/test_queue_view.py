@@ -228,6 +228,32 @@ def test_the_stages_of_the_task_in_hand_are_told_with_their_last_attempt(
     assert hand(registry).in_hand is None
 
 
+def test_how_far_it_is_is_told_of_the_stage_that_runs_and_of_none_before(
+    arrivals: Arrivals,
+) -> None:
+    registry = arrivals.registry
+    [poems] = arrive(arrivals, "poems")
+    fence = taken(arrivals, poems)
+
+    def shown() -> str | None:
+        [item] = hand(registry).items
+        return None if item.progress is None else item.progress.stage
+
+    registry.stage_started("one", stage="train", sequence="assistant", task="poems")
+    assert shown() is None
+    arrivals.renew(fence, {"stage": "train", "done": 61, "total": 200})
+    assert shown() == "train"
+    registry.stage_finished("one")
+    assert shown() is None
+    registry.stage_started("two", stage="certify", sequence="assistant", task="poems")
+    assert shown() is None  # what it said last is still of the stage before
+    arrivals.renew(fence, {"stage": "certify", "done": 0, "total": 0})
+    assert shown() == "certify"
+    registry.stage_finished("two")
+    arrivals.renew(fence, {"stage": "file", "done": 0, "total": 0})  # no stage of ours
+    assert shown() == "file"
+
+
 def test_a_run_by_hand_is_told_as_such(arrivals: Arrivals) -> None:
     registry = arrivals.registry
     registry.stage_started("old", stage="train", sequence="assistant", task="sql")

@@ -110,14 +110,53 @@ def test_what_stands_on_a_version_that_was_rolled_back_is_stale(four: Registry) 
     assert desk.stale("assistant") == {}
     desk.rollback("assistant", reason="leaks")
     assert set(desk.stale("assistant")) == {3, 4}
-    assert "version 2, which was rolled back" in desk.stale("assistant")[4]
-    with pytest.raises(CheckFailed, match="dependency"):
+    why = desk.stale("assistant")
+    assert "version 2, which the rollback from version 3 took out of use" in why[4], (
+        "2 never served"
+    )
+    with pytest.raises(
+        CheckFailed, match=r"dependency: .*`lori rollback assistant --to-version 3`"
+    ):
         desk.promote("assistant", 4, reason=WHY)
     promote(four, 2)
     assert set(desk.stale("assistant")) == {4}
     promote(four, 3)
     assert desk.stale("assistant") == {}
     promote(four, 4)
+
+
+def test_what_was_taken_back_is_told_the_way_back_which_brings_it_into_use(four: Registry) -> None:
+    promote(four, 1, 3)
+    desk = Desk(four, ANN)
+    desk.rollback("assistant", reason="an emergency", to_version=0)
+    with pytest.raises(CheckFailed, match=r"`lori rollback assistant --to-version 3` is the way"):
+        desk.promote("assistant", 3, reason=WHY)
+    desk.rollback("assistant", reason="over", to_version=3)
+    assert desk.stale("assistant") == {}
+    promote(four, 4)
+
+
+def test_what_never_served_below_what_was_rolled_back_starts_at_what_it_was_trained_on(
+    four: Registry,
+) -> None:
+    promote(four, 1, 4)
+    desk = Desk(four, ANN)
+    desk.rollback("assistant", reason="leaks")
+    with pytest.raises(CheckFailed, match=r"`lori promote assistant/2` asks the gate"):
+        desk.promote("assistant", 3, reason=WHY)
+    promote(four, 2, 3)
+
+
+def test_an_older_version_that_lacks_what_serves_takes_a_rollback(four: Registry) -> None:
+    promote(four, 1, 3)
+    desk = Desk(four, ANN)
+    with pytest.raises(
+        CheckFailed, match=r"t02, t03 would fall back to the bare base.* --to-version 1`$"
+    ):
+        desk.promote("assistant", 1, reason="it was better")
+    with pytest.raises(CheckFailed, match=r"an N that served: assistant/2 never did"):
+        desk.promote("assistant", 2, reason="it was better")
+    assert desk.rollback("assistant", reason="it was better", to_version=1).status == "applied"
 
 
 def test_to_the_bare_base_takes_back_what_served_and_not_what_served_before(

@@ -31,9 +31,9 @@ class Site:
 
 
 @contextmanager
-def served(home: Path, *, more: Mapping[str, str] | None = None) -> Iterator[Site]:
+def served(home: Path, *, more: Mapping[str, str] | None = None, port: int = 0) -> Iterator[Site]:
     """`lori dashboard` over a home, until the block ends; nothing of it is left then."""
-    command = bound_command(sys.executable, "-m", "flows.cli", "dashboard", "--port", "0")
+    command = bound_command(sys.executable, "-m", "flows.cli", "dashboard", "--port", str(port))
     ours = {HOME_VARIABLE: str(home), "PYTHONPATH": str(ROOT), "OMP_WAIT_POLICY": "PASSIVE"}
     others = {TOKEN_VARIABLE, REGISTRY_VARIABLE, TRACKING_VARIABLE}
     known = {name: value for name, value in os.environ.items() if name not in others}

@@ -1,11 +1,14 @@
 """An open page follows a task that really trains on a worker."""
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from tests.dashboard.browser.sites import served
 from tests.dashboard.browser.watching import a_window
@@ -53,6 +56,20 @@ def test_progress_moves_on_an_open_page_while_a_task_trains(
                 assert steps == sorted(steps), f"{each} went back: {steps}"
             window.look()
         assert not window.found, "\n".join(window.found)
+
+
+def test_an_open_page_says_that_it_is_not_live_while_its_server_is_killed(
+    chromium: Browser, tmp_path: Path
+) -> None:
+    home = tmp_path / ".lori"
+    with served(home) as site, a_window(chromium, site) as window:
+        page = window.open("/queue")
+        state = page.locator("[data-live-state]")
+        expect(state).to_have_text("live", timeout=10_000)
+        os.kill(site.pid, signal.SIGKILL)
+        expect(state).to_contain_text("not live", timeout=20_000)
+        with served(home, port=urlsplit(site.url).port or 0):
+            expect(state).to_have_text("live", timeout=30_000)
 
 
 def progress(page: Page) -> tuple[str, int] | None:

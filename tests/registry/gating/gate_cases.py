@@ -146,6 +146,7 @@ class Lab:
         stale: Mapping[int, str] | None = None,
         waivers: Sequence[Waiver] = (),
         retired: Sequence[str] = (),
+        served: bool = False,
         sequence: str = "assistant",
     ) -> GateReport:
         return judge(
@@ -156,6 +157,7 @@ class Lab:
             stale=stale or {},
             waivers=waivers,
             retired=retired,
+            served=served,
         )
 
 

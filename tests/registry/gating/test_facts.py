@@ -68,6 +68,22 @@ def test_a_stale_version_fails_and_says_why(lab: Lab) -> None:
     assert (found.ok, found.why) == (False, "it stands on 1")
 
 
+def test_a_version_without_a_task_that_serves_fails_says_the_way_back_and_may_be_waived(
+    lab: Lab,
+) -> None:
+    two_tasks(lab)
+    found = rule(lab.judge(1, 2, served=True), "coverage")
+    assert (found.figure, found.limit, found.ok, found.verdict) == (1.0, 0.0, False, "fail")
+    assert found.why == (
+        "math would fall back to the bare base: assistant/2 serves what assistant/1 does not contain;"
+        " the way back to an older version is `lori rollback assistant --to-version 1`"
+    )
+    assert rule(lab.judge(1, 2, retired=["math"]), "coverage").verdict == "pass"
+    assert rule(lab.judge(2, 1), "coverage").verdict == "pass"
+    assert rule(lab.judge(1, 0), "coverage").verdict == "undefined"
+    assert rule(lab.judge(1, 2, waivers=[waiver("coverage", version=1)]), "coverage").ok
+
+
 def test_a_missing_cell_fails_by_name_and_so_does_what_needed_it(lab: Lab) -> None:
     lab.declare()
     lab.file(2)

@@ -14,7 +14,7 @@ def test_a_version_that_shows_everything_passes(lab: Lab) -> None:
     report = lab.judge(2, 1)
     assert report.ok, [each.why for each in report.rules if not each.ok]
     assert [each.rule for each in report.rules] == [
-        "integrity", "certificate", "dependency", "cells", "test-set",
+        "integrity", "certificate", "dependency", "coverage", "cells", "test-set",
         "guard:safety:under:safety", "guard:safety:under:math",
         "forgetting:safety", "learning:math", "plasticity:math",
     ]  # fmt: skip
@@ -26,7 +26,7 @@ def test_a_first_version_without_champion_is_judged_against_the_base(lab: Lab) -
     report = lab.judge(1)
     assert report.ok
     assert rule(report, "guard:safety:under:safety").figure == pytest.approx(-0.65)
-    for name in ("test-set", "forgetting:safety", "plasticity:safety"):
+    for name in ("coverage", "test-set", "forgetting:safety", "plasticity:safety"):
         found = rule(report, name)
         assert (found.figure, found.ok, found.verdict) == (None, True, "undefined")
         assert found.why

@@ -69,3 +69,10 @@ def test_a_page_sets_it_beside_the_task_that_the_gate_compares_it_with(
     assert found.figure is not None
     assert new.difference.change.value == pytest.approx(found.figure)
     assert (old.answered_by, new.answered_by) == ("math-2", None)
+
+
+def test_without_the_new_one_its_users_fall_back_to_the_task_it_supersedes(lab: Lab) -> None:
+    learned(lab, old=200, new=260)
+    found = {rule.rule: rule for rule in lab.judge(1, 2).rules}["coverage"]
+    assert not found.ok
+    assert found.why.startswith("math-2 would fall back to math: assistant/2 serves what")
