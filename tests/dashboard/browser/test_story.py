@@ -95,10 +95,13 @@ def test_a_team_promotes_is_refused_approves_rolls_back_and_finds_it_in_the_hist
         expect(serves(ben)).to_contain_text("tiny/1")
         ben.look()
 
-        # Refused by the gate, on the page, beside what was typed
+        # Refused by the gate, rule by rule, with what was typed
         ask(ana, 2, "sizes are asked for", status=409)
+        refused = ana.page.locator("#refused")
+        expect(refused.get_by_title("guard:color:under:size")).to_be_visible()
+        refused.get_by_role("link", name="To the form").click()
         form = ana.page.locator("#promote")
-        expect(form.get_by_role("alert")).to_contain_text("guard:color:under:size")
+        expect(form).to_be_in_viewport()
         expect(form.get_by_label("Reason")).to_have_value("sizes are asked for")
         expect(ana.page.locator("#gate tr.refuses").first).to_contain_text("16 fell")
         expect(serves(ana)).to_contain_text("tiny/1")
