@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from registry.home import file_lock
 from tests.flows.tiny import rows, tiny_base, write_rows, write_sequence
 
 if TYPE_CHECKING:
@@ -66,20 +65,8 @@ def lab(tmp_path: Path) -> Lab:
 
 @pytest.fixture(scope="session")
 def learned_once(tmp_path_factory: pytest.TempPathFactory) -> Lab:
-    """Three tasks, learned once for all processes of pytest; do not change anything there."""
-    mine = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" not in os.environ:
-        return _learn(mine / "learned")
-    with file_lock(mine.parent / "learned.lock"):  # nobody reads there, so that it may be copied
-        first = mine.parent / "learned"
-        if not (first / "whole").exists():
-            shutil.rmtree(first, ignore_errors=True)  # another process failed at it
-            (_learn(first).folder / "whole").touch()
-        return Lab(Path(shutil.copytree(first, mine / "learned", symlinks=True)))
-
-
-def _learn(folder: Path) -> Lab:
-    folder.mkdir()
+    """Three tasks, learned; do not change anything there."""
+    folder = tmp_path_factory.mktemp("learned")
     write_sequence(folder, TASKS, more="guards: [color]")
     lab = Lab(folder)
     answer = lab.lori("run", lab.file)

@@ -50,7 +50,7 @@ def test_the_inherited_read_forgets_exactly_nothing_and_the_shape_is_the_promise
 ) -> None:
     matrix = json_of(learned_once, "matrix", "tiny", "--read", "inherited")
     assert isinstance(matrix, dict)
-    assert set(matrix) == {"sequence", "read", "tasks", "rows", "summary"}
+    assert set(matrix) == {"sequence", "read", "tasks", "rows", "summary", "terms"}
     assert matrix["tasks"] == list(TASKS)
     assert [(row["version"], row["task"]) for row in matrix["rows"]] == [
         (0, None), (1, "color"), (2, "size"), (3, "animal"),
