@@ -58,7 +58,7 @@ def test_the_inherited_read_forgets_exactly_nothing_and_the_shape_is_the_promise
     for k, row in enumerate(matrix["rows"]):
         assert all(row["cells"][i] is not None for i in range(min(k, 3)))
         for cell in filter(None, row["cells"]):
-            assert set(cell) == {"value", "n", "low", "high"}
+            assert set(cell) == {"value", "n", "low", "high", "kind"}
             assert cell["n"] == 16
             assert 0 <= cell["low"] <= cell["value"] <= cell["high"] <= 1
     assert matrix["summary"]["backward_transfer"] == 0.0
