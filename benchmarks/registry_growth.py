@@ -74,9 +74,7 @@ def operations(
     """Each operation by name, and how often."""
     desk = Desk(registry, Actor(name="bench", role="admin", account=False))
     draw = random.Random(0)
-    chosen = min(
-        size.sequences, max(1, count // 2)
-    )  # so that each is promoted twice, where many are
+    chosen = min(size.sequences, max(1, count // 2))  # each is promoted twice, where many are
     decided = [name_of(each) for each in draw.sample(range(size.sequences), chosen)]
 
     def find(_: int) -> object:

@@ -11,12 +11,10 @@ from typing import Self
 
 from lori_core.errors import BadInput, CheckFailed
 from registry.home import prepare_home, writable
+from registry.settings import DATABASE
 
 DATABASES = 64 * 1024**2
 """Bytes the databases of registry, MLflow and Prefect may take for a few sequences."""
-
-RECORDS = "registry.db"
-"""A home of ours in which anything was recorded is never taken away."""
 
 FULL = 1024**2
 """Bytes; where not even these can be written, a disk is full."""
@@ -145,7 +143,8 @@ class HomeOfARun:
         return True
 
     def _tidy(self) -> None:
-        if self._made and not (self._home / RECORDS).exists():
+        # A home of ours in which anything was recorded is never taken away.
+        if self._made and not (self._home / DATABASE).exists():
             shutil.rmtree(self._home, ignore_errors=True)
         for path in sorted(_listing(self._home) - self._before, reverse=True):
             if path.is_dir() and not path.is_symlink():

@@ -60,7 +60,7 @@ from registry.records import (
 )
 from registry.roles import Action, allow
 from registry.row_rights import HiddenRows, RowRight, RowRights
-from registry.settings import registry_server, sqlite_url
+from registry.settings import registry_server
 from registry.store import Registry, open_registry, registry_exists
 from registry.webhooks import Webhooks
 
@@ -398,9 +398,7 @@ def acting(registry: Registry) -> Actor:
     """
     if token := os.environ.get(TOKEN_VARIABLE):
         return actor_of(registry, token)
-    settings = registry.settings
-    own = settings.registry_url == sqlite_url(settings.home / "registry.db")
-    if own and not accounts_exist(registry):
+    if registry.settings.is_own and not accounts_exist(registry):
         return owner()
     return replace(owner(), role="viewer")
 

@@ -11,7 +11,6 @@ from dataclasses import replace
 from lori_core.errors import CheckFailed, DigestMismatch
 from registry.decisions import Finding
 from registry.outbox import webhooks
-from registry.settings import sqlite_url
 from registry.store import Registry
 from registry.triggers import lost_triggers, make_triggers
 from registry.troubles import troubles
@@ -79,9 +78,8 @@ def _mend(registry: Registry, name: str, given: set[tuple[str, str]]) -> None:
 def _open_home(registry: Registry) -> tuple[Finding, ...]:
     """Whether others on this machine can read the secrets of webhooks."""
     home = registry.settings.home
-    kept_here = registry.settings.registry_url == sqlite_url(home / "registry.db")
     mode = stat.S_IMODE(home.stat().st_mode)
-    if not (kept_here and mode & 0o077 and webhooks(registry)):
+    if not (registry.settings.is_own and mode & 0o077 and webhooks(registry)):
         return ()
     return (
         Finding(

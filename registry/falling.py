@@ -1,6 +1,5 @@
 """What serves now and would not under an older version: tasks that it never learned."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import select
@@ -12,7 +11,7 @@ from registry.comparing import Difference, cells_at, difference
 from registry.decisions import BARE_BASE
 from registry.models import Task
 from registry.store import Registry
-from registry.succession import KEY
+from registry.succession import KEY, fallback
 
 BASE = "the bare base"
 
@@ -73,7 +72,7 @@ def falling(
             name for name, place, _ in told if version < place <= champion and name not in retired
         ]
         shown = lost[:TASKS]
-        to = {task: _falls_to(older, positions, task, version) for task in shown}
+        to = {task: fallback(older, positions, task, version) for task in shown}
         now = cells_at(session, owner.id, champion, read, shown)
         base = cells_at(session, owner.id, BARE_BASE, read, shown)
         mine = cells_at(
@@ -95,13 +94,3 @@ def falling(
             )
         )
     return Falling(tasks=tuple(found), total=len(lost))
-
-
-def _falls_to(
-    older: Mapping[str, str], positions: Mapping[str, int], task: str, version: int
-) -> str | None:
-    """The newest task that it supersedes and the version has; None: none, so the bare base."""
-    old = older.get(task)
-    while old is not None and positions.get(old, 0) > version:
-        old = older.get(old)
-    return old

@@ -3,7 +3,7 @@
 from lori_core.errors import Unavailable
 from registry.database import holds_something
 from registry.home import ANCHORS
-from registry.settings import Settings, sqlite_url
+from registry.settings import Settings
 
 
 def refuse_lost(settings: Settings) -> None:
@@ -12,8 +12,8 @@ def refuse_lost(settings: Settings) -> None:
     Raises:
         Unavailable: it is; in one line, with what to do.
     """
-    place = settings.home / "registry.db"
-    if settings.registry_url != sqlite_url(place) or holds_something(place):
+    place = settings.own_database
+    if not settings.is_own or holds_something(place):
         return
     anchors = settings.home / ANCHORS
     if any(anchors.glob("*.json")):

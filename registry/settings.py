@@ -9,6 +9,8 @@ from registry.known_services import known_services
 
 REGISTRY_VARIABLE = "LORI_REGISTRY_URL"
 TRACKING_VARIABLE = "MLFLOW_TRACKING_URI"
+DATABASE = "registry.db"
+"""In the home: our own store."""
 
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -42,6 +44,16 @@ class Settings:
     model_name: str = "lori-{sequence}"
     """Template of the registered model's name."""
 
+    @property
+    def own_database(self) -> Path:
+        """Our own store, where the environment names no other."""
+        return self.home / DATABASE
+
+    @property
+    def is_own(self) -> bool:
+        """Whether our own store is the one in the home."""
+        return self.registry_url == sqlite_url(self.own_database)
+
 
 def find_settings(home: Path) -> Settings:
     """Read the environment once; what it leaves open, the services of a running `lori up` answer.
@@ -56,7 +68,7 @@ def find_settings(home: Path) -> Settings:
             "a database URL here: this command reads and writes files of the registry itself",
             "Run it where the registry is, or unset it to use the home folder.",
         )
-    registry_url = os.environ.get(REGISTRY_VARIABLE) or sqlite_url(home / "registry.db")
+    registry_url = os.environ.get(REGISTRY_VARIABLE) or sqlite_url(home / DATABASE)
     known = known_services(home)
     running = known.mlflow if known is not None and known.ready else None
     tracking_uri = os.environ.get(TRACKING_VARIABLE) or running or sqlite_url(home / "mlflow.db")

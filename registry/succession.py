@@ -22,6 +22,26 @@ def predecessor(tasks: Sequence[TaskRecord], task: str) -> str | None:
     return next((old for old, new in superseded(tasks).items() if new == task), None)
 
 
+def fallback(
+    predecessors: Mapping[str, str], positions: Mapping[str, int], task: str, version: int
+) -> str | None:
+    """The newest task that `task` supersedes, by itself or through others, which a version has.
+
+    Args:
+        predecessors: task -> the one it is a new version of.
+        positions: task -> its position, from 1.
+        task: one that the version lacks.
+        version: what it has are the tasks up to that position.
+
+    Returns:
+        None where it has none: users of `task` would get the bare base.
+    """
+    place, older = positions[task], predecessors.get(task)
+    while older is not None and version < positions[older] < place:
+        place, older = positions[older], predecessors.get(older)
+    return older if older is not None and positions[older] <= version else None
+
+
 def serving(tasks: Sequence[TaskRecord], task: str, version: int) -> str:
     """The task that answers for `task` where `version` serves: its newest version learned by then."""
     position = {each.name: each.position for each in tasks}

@@ -41,9 +41,7 @@ def dashboard(
 
     proxy = proxy_of(proxies, user_header=user_header, groups_header=groups_header, groups=groups)
     home = find_home()
-    find_settings(
-        home
-    )  # that LORI_REGISTRY_URL is a server's address is told before a home is made
+    find_settings(home)  # a server's address in LORI_REGISTRY_URL is told before a home is made
     if not (home.is_dir() and registry_exists(home)):
         click.echo(f"home {home} is new: nothing is recorded in it", err=True)
     with open_registry(home) as registry:

@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from registry.decisions import BARE_BASE, GatePolicy, RuleResult
 from registry.gating.evidence import Certified, Evidence, Fault, Place
 from registry.gating.policy import reach
+from registry.succession import fallback
 
 UNWAIVABLE = ("integrity", "certificate")
 """What no waiver sets aside: bits that are not those certified stay what they are."""
@@ -91,9 +92,11 @@ def coverage(
     lost = [task for task in evidence.tasks[version:champion] if task not in retired]
     if not lost:
         return _counted("coverage", [], f"every task that {evidence.sequence}/{champion} serves")
+    positions = {task: place for place, task in enumerate(evidence.tasks, start=1)}
     to: dict[str, list[str]] = {}
     for task in lost:
-        to.setdefault(_falls_to(evidence, task, version), []).append(task)
+        older = fallback(evidence.predecessors, positions, task, version)
+        to.setdefault(older or "the bare base", []).append(task)
     falls = " and ".join(f"{_some(tasks)} would fall back to {name}" for name, tasks in to.items())
     lacks = (
         f"{evidence.sequence}/{champion} serves what {evidence.sequence}/{version} does not contain"
@@ -112,13 +115,6 @@ def coverage(
         verdict="fail",
         why=f"{falls}: {lacks}; {way}",
     )
-
-
-def _falls_to(evidence: Evidence, task: str, version: int) -> str:
-    older = evidence.predecessors.get(task)
-    while older is not None and version < evidence.position(older) < evidence.position(task):
-        task, older = older, evidence.predecessors.get(older)
-    return older if older and evidence.position(older) <= version else "the bare base"
 
 
 def _some(tasks: Sequence[str]) -> str:
