@@ -1,6 +1,8 @@
 """A sequence of tiny tasks that is submitted, and versions filed for its arrivals without training."""
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +17,13 @@ from lori_core.digests import sha256_json
 from registry.arrival_records import Arrival, Source, Submission
 from registry.arrivals import Arrivals
 from registry.records import CertificateRecord, MaskRecord, VersionRecord
-from registry.store import Registry
+from registry.store import Registry, open_registry
 from tests.flows.tiny import rows, write_rows
+
+sys.path.insert(1, str(Path(__file__).parents[1] / "registry"))  # MLflow's stand-ins
+
+from fake_aliases import FakeAliases
+from folder_artifacts import FolderArtifacts
 
 BASE = sha256_json("the base, which is not looked at here")
 
@@ -143,6 +150,16 @@ class Desk:
         self.registry.file_version(record, files)
         self.arrivals.learned(fence, number)
         return plan
+
+
+@contextmanager
+def a_desk(folder: Path, name: str = ".lori") -> Iterator[Desk]:
+    """A desk whose home is empty, but for the base, which is known there."""
+    store = FolderArtifacts(folder / "store")
+    with open_registry(folder / name, artifacts=store, aliases=FakeAliases()) as registry:
+        desk = Desk(folder, registry, name)
+        know_base(desk)
+        yield desk
 
 
 def know_base(desk: Desk) -> None:

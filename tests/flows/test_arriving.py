@@ -18,21 +18,12 @@ from flows.submitted_file import FROM_VARIABLE, file_document
 from lori_core.errors import BadInput, NoRoom
 from registry.accounts import Accounts, owner
 from registry.retention import delete_version
-from registry.store import open_registry
-from tests.flows.arriving_cases import Desk, know_base
-
-sys.path.insert(1, str(Path(__file__).parents[1] / "registry"))  # MLflow's stand-ins
-
-from fake_aliases import FakeAliases
-from folder_artifacts import FolderArtifacts
+from tests.flows.arriving_cases import Desk, a_desk
 
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
-    store = FolderArtifacts(tmp_path / "store")
-    with open_registry(tmp_path / ".lori", artifacts=store, aliases=FakeAliases()) as registry:
-        found = Desk(tmp_path, registry)
-        know_base(found)
+    with a_desk(tmp_path) as found:
         yield found
 
 

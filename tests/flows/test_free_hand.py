@@ -1,7 +1,6 @@
 """Who may not promote changes nothing of what decides what serves, whichever way he comes."""
 
 import json
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,13 +17,7 @@ from registry.accounts import TOKEN_VARIABLE, Accounts, owner
 from registry.arrival_records import Source
 from registry.decisions import Role
 from registry.home import HOME_VARIABLE
-from registry.store import open_registry
-from tests.flows.arriving_cases import BASE, Desk, know_base
-
-sys.path.insert(1, str(Path(__file__).parents[1] / "registry"))  # MLflow's stand-ins
-
-from fake_aliases import FakeAliases
-from folder_artifacts import FolderArtifacts
+from tests.flows.arriving_cases import BASE, Desk, a_desk
 
 APPROVAL = "promotion: approval\nguards: [color]\ngate: {max_forgetting: 0.01}"
 ROLES: Mapping[str, Role] = {"ann": "admin", "pam": "promoter", "tom": "trainer"}
@@ -32,10 +25,7 @@ ROLES: Mapping[str, Role] = {"ann": "admin", "pam": "promoter", "tom": "trainer"
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
-    store = FolderArtifacts(tmp_path / "store")
-    with open_registry(tmp_path / ".lori", artifacts=store, aliases=FakeAliases()) as registry:
-        found = Desk(tmp_path, registry)
-        know_base(found)
+    with a_desk(tmp_path) as found:
         yield found
 
 

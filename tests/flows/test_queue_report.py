@@ -1,7 +1,6 @@
 """What `lori status` says of what waits, runs and was refused."""
 
 import io
-import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -18,21 +17,12 @@ from flows.times import shown
 from registry.arrival_models import ArrivalRow
 from registry.clock import now
 from registry.desks import Opened, acting, opened
-from registry.store import open_registry
-from tests.flows.arriving_cases import BASE, Desk, know_base
-
-sys.path.insert(1, str(Path(__file__).parents[1] / "registry"))  # MLflow's stand-ins
-
-from fake_aliases import FakeAliases
-from folder_artifacts import FolderArtifacts
+from tests.flows.arriving_cases import BASE, Desk, a_desk
 
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
-    store = FolderArtifacts(tmp_path / "store")
-    with open_registry(tmp_path / "home", artifacts=store, aliases=FakeAliases()) as registry:
-        found = Desk(tmp_path, registry, "home")
-        know_base(found)
+    with a_desk(tmp_path, "home") as found:
         yield found
 
 

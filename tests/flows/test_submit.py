@@ -24,23 +24,15 @@ from registry.decisions import Actor
 from registry.queue_standing import queue_standing, seconds_a_task
 from registry.queueing import Queue
 from registry.store import open_registry
-from tests.flows.arriving_cases import Desk, know_base
+from tests.flows.arriving_cases import Desk, a_desk
 from tests.flows.conftest import ROOT, Lab
-
-sys.path.insert(1, str(Path(__file__).parents[1] / "registry"))  # MLflow's stand-ins
-
-from fake_aliases import FakeAliases
-from folder_artifacts import FolderArtifacts
 
 SERVE = Path(__file__).parents[1] / "dashboard" / "serve_home.py"
 
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
-    store = FolderArtifacts(tmp_path / "store")
-    with open_registry(tmp_path / "home", artifacts=store, aliases=FakeAliases()) as registry:
-        found = Desk(tmp_path, registry, "home")
-        know_base(found)
+    with a_desk(tmp_path, "home") as found:
         yield found
 
 
