@@ -275,6 +275,8 @@ class Registry:
     ) -> StageRun:
         """Record how the last attempt at a stage ended. Said twice, the first one stands.
 
+        But for a failure that turns out to be none: its child died with the result already kept.
+
         Raises:
             BadInput: no attempt at this stage was ever started.
         """
@@ -284,7 +286,7 @@ class Registry:
             )
             if row is None:
                 raise BadInput(f"stage {key}", "a stage that was started")
-            if row.state == "running":
+            if row.state == "running" or (row.state == "failed" and not failed):
                 row.state = "failed" if failed else "finished"
                 row.finished, row.detail = now(), dict(detail or {})
             return lineage.stage_run(row)

@@ -152,6 +152,16 @@ def test_a_stage_counts_its_attempts_and_a_killed_one_has_failed(registry: Regis
     assert done.finished >= done.started
 
 
+def test_a_stage_that_failed_with_its_result_kept_finishes_when_that_is_found(
+    registry: Registry,
+) -> None:
+    registry.stage_started("key", stage="train", sequence="assistant", task="safety")
+    registry.stage_finished("key", failed=True)
+    found = registry.stage_finished("key", detail={"folder": "train-key"})
+    assert (found.attempt, found.state, found.detail) == (1, "finished", {"folder": "train-key"})
+    assert registry.stages("assistant") == (found,)
+
+
 def test_a_stage_that_never_began_cannot_end(registry: Registry) -> None:
     with pytest.raises(BadInput, match="a stage that was started"):
         registry.stage_finished("key")
