@@ -14,6 +14,7 @@ from lori_core.errors import CheckFailed
 from registry.desk import Desk
 from registry.settings import find_settings, switch_telemetry_off
 from registry.store import open_registry
+from tests.forked import Fork, tell
 
 sys.path.insert(0, str(Path(__file__).parent))  # the cases import each other as the tests do
 
@@ -44,7 +45,7 @@ def promote_at_once(home: Path, root: Path, contenders: int) -> str:
     """
     switch_telemetry_off()
     fork = get_context("fork")
-    first = fork.Process(target=learned, args=(home, root, contenders + 1))
+    first = Fork(target=learned, args=(home, root, contenders + 1))
     first.start()  # apart: a connection opened here would be inherited by all of them
     first.join()
     assert first.exitcode == 0
@@ -52,8 +53,8 @@ def promote_at_once(home: Path, root: Path, contenders: int) -> str:
     told: Queue[tuple[int, str]] = fork.Queue()
     read: Queue[Counter[int | None]] = fork.Queue()
     versions = range(2, contenders + 2)
-    racers = [fork.Process(target=_promote, args=(home, v, start, told)) for v in versions]
-    readers = [fork.Process(target=_read, args=(home, start, over, read)) for _ in range(READERS)]
+    racers = [Fork(target=_promote, args=(home, v, start, told)) for v in versions]
+    readers = [Fork(target=_read, args=(home, start, over, read)) for _ in range(READERS)]
     for process in (*racers, *readers):
         process.start()
     answers = dict(told.get(timeout=PATIENCE) for _ in versions)
@@ -90,9 +91,10 @@ def _promote(home: Path, version: int, start: Barrier, told: "Queue[tuple[int, s
         start.wait()
         try:
             made = Desk(registry, ANN).promote("assistant", version, reason=WHY, expect=1)
-            told.put((version, made.status))
+            said = made.status
         except CheckFailed as refusal:
-            told.put((version, str(refusal)))
+            said = str(refusal)
+    tell(told, (version, said))
 
 
 def _read(home: Path, start: Barrier, over: Event, told: "Queue[Counter[int | None]]") -> None:
@@ -103,4 +105,4 @@ def _read(home: Path, start: Barrier, over: Event, told: "Queue[Counter[int | No
     seen: Counter[int | None] = Counter()
     while sum(seen.values()) < READS or not over.is_set():
         seen[store.get_alias(MODEL, "champion")] += 1
-    told.put(seen)
+    tell(told, seen)

@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from multiprocessing import get_context
+from multiprocessing.queues import Queue
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from lori_core.errors import BadInput, Unavailable
 from registry.database import HEAD, MIGRATIONS, Database
 from registry.models import Mask, Stage, Table
 from registry.store import Registry, open_registry, registry_exists
+from tests.forked import Fork, tell
 
 ROOT = Path(__file__).parents[2]
 
@@ -168,15 +170,14 @@ def test_a_server_that_does_not_answer_is_one_line(
     assert "\n" not in str(refusal.value)
 
 
-def _open_and_count(home: Path, results: "object") -> None:
+def _open_and_count(home: Path, results: "Queue[int]") -> None:
     with open_registry(home) as registry:
-        results.put(len(registry.sequences()))  # type: ignore[attr-defined]
+        tell(results, len(registry.sequences()))
 
 
 def test_many_processes_may_open_a_fresh_home_at_once(home: Path) -> None:
-    fork = get_context("fork")
-    results = fork.Queue()
-    openers = [fork.Process(target=_open_and_count, args=(home, results)) for _ in range(6)]
+    results = get_context("fork").Queue()
+    openers = [Fork(target=_open_and_count, args=(home, results)) for _ in range(6)]
     for opener in openers:
         opener.start()
     for opener in openers:
@@ -195,8 +196,7 @@ def _write_cells(home: Path, writer: int, count: int) -> None:
 def test_processes_that_write_at_once_all_succeed(home: Path) -> None:
     with open_registry(home) as registry:
         declare(registry)
-    fork = get_context("fork")
-    writers = [fork.Process(target=_write_cells, args=(home, w, 25)) for w in range(4)]
+    writers = [Fork(target=_write_cells, args=(home, w, 25)) for w in range(4)]
     for writer in writers:
         writer.start()
     for writer in writers:
@@ -206,7 +206,7 @@ def test_processes_that_write_at_once_all_succeed(home: Path) -> None:
         assert raw.execute("SELECT count(*) FROM evaluations").fetchone() == (100,)
 
 
-def _fill(home: Path, results: "object") -> None:
+def _fill(home: Path, results: "Queue[str]") -> None:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     with open_registry(home) as registry:
         size = sum(path.stat().st_size for path in home.glob("registry.db*"))
@@ -214,7 +214,7 @@ def _fill(home: Path, results: "object") -> None:
         try:
             _write_many(registry)
         except BadInput as refusal:
-            results.put(str(refusal))  # type: ignore[attr-defined]
+            tell(results, str(refusal))
 
 
 def _write_many(registry: Registry) -> None:
@@ -226,9 +226,8 @@ def test_a_full_place_is_one_line_and_keeps_what_it_had(home: Path) -> None:
     with open_registry(home) as registry:
         declare(registry)
         registry.record_cell(cell(2, "math"))
-    fork = get_context("fork")
-    results = fork.Queue()
-    filler = fork.Process(target=_fill, args=(home, results))
+    results = get_context("fork").Queue()
+    filler = Fork(target=_fill, args=(home, results))
     filler.start()
     said = results.get(timeout=30)
     filler.join()

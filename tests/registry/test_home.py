@@ -8,6 +8,7 @@ import pytest
 
 from lori_core.errors import BadInput
 from registry.home import file_lock, find_home, prepare_home
+from tests.forked import Fork
 
 
 def test_a_named_home_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,13 +86,12 @@ def _hold(path: Path, held: "multiprocessing.synchronize.Event") -> None:
 
 
 def test_a_lock_is_held_between_processes_and_freed_by_a_kill(tmp_path: Path) -> None:
-    fork = multiprocessing.get_context("fork")
-    held = fork.Event()
-    holder = fork.Process(target=_hold, args=(tmp_path / "deep" / "lock", held))
+    held = multiprocessing.get_context("fork").Event()
+    holder = Fork(target=_hold, args=(tmp_path / "deep" / "lock", held))
     holder.start()
     held.wait(10)
     began = time.monotonic()
-    killer = fork.Process(target=lambda: (time.sleep(0.3), os.kill(holder.pid or 0, 9)))
+    killer = Fork(target=lambda: (time.sleep(0.3), os.kill(holder.pid or 0, 9)))
     killer.start()
     with file_lock(tmp_path / "deep" / "lock"):
         assert time.monotonic() - began > 0.2

@@ -4,7 +4,6 @@ import ast
 import os
 import resource
 from collections.abc import Callable
-from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -32,6 +31,7 @@ from registry.mlflow_artifacts import MlflowArtifacts  # noqa: E402
 from registry.mlflow_connection import process_wide  # noqa: E402
 from registry.settings import Settings, find_settings  # noqa: E402
 from registry.store import Registry, open_registry  # noqa: E402
+from tests.forked import Fork  # noqa: E402
 
 KILLED = -9
 
@@ -145,8 +145,7 @@ def test_two_processes_that_file_the_same_version_at_once_file_it_once(
     """MLflow's store is fresh, too: both would make its tables."""
     with open_registry(home) as registry:
         declare(registry)
-    fork = get_context("fork")
-    clerks = [fork.Process(target=file_once, args=(home, files)) for _ in range(2)]
+    clerks = [Fork(target=file_once, args=(home, files)) for _ in range(2)]
     for clerk in clerks:
         clerk.start()
     for clerk in clerks:

@@ -2,7 +2,6 @@
 
 import shutil
 import sqlite3
-from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from registry.mlflow_artifacts import MlflowArtifacts
 from registry.moved_home import PLACES, follow, repoint
 from registry.settings import Settings, find_settings, switch_telemetry_off
 from registry.store import open_registry
+from tests.forked import Fork
 
 switch_telemetry_off()
 
@@ -115,8 +115,7 @@ def test_a_copy_of_a_copy_follows_too_and_two_at_once_do_it_once(
     with open_registry(copied):
         pass
     again = Path(shutil.copytree(copied, tmp_path / "again"))
-    fork = get_context("fork")
-    both = [fork.Process(target=follow, args=(find_settings(again),)) for _ in range(2)]
+    both = [Fork(target=follow, args=(find_settings(again),)) for _ in range(2)]
     for each in both:
         each.start()
     for each in both:

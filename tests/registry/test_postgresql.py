@@ -1,7 +1,6 @@
 """The same schema, store and locks on a real PostgreSQL server (a pip package that ships its binaries)."""
 
 from dataclasses import replace
-from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from registry.database import HEAD, Database
 from registry.models import Table
 from registry.settings import find_settings
 from registry.store import open_registry
+from tests.forked import Fork
 
 pytestmark = pytest.mark.slow
 
@@ -72,8 +72,7 @@ def _open_and_write(home: Path, writer: int) -> None:
 
 
 def test_processes_that_open_and_write_at_once_all_succeed(url: str, home: Path) -> None:
-    fork = get_context("fork")
-    writers = [fork.Process(target=_open_and_write, args=(home, w)) for w in range(4)]
+    writers = [Fork(target=_open_and_write, args=(home, w)) for w in range(4)]
     for writer in writers:
         writer.start()
     for writer in writers:
