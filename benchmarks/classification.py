@@ -4,7 +4,7 @@
 
 Order `cl_order1` (dbpedia, amazon, yahoo, agnews) on MiniLM. Each (method, rate, seed) is one unit
 of work with a file of its own in benchmarks/results/classification, so the run can be stopped and
-goes on where it was. Each method is run over the same four rates at seed 0; the rate with the best
+goes on where it was. Each method is run over the same rates at seed 0; the rate with the best
 mean learning accuracy on a 10 % dev split of train (seed 0) is its entry, run at the other seeds as
 well. The whole grid is kept: the rate moves forgetting as much as the method does.
 """
