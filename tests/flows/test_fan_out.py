@@ -1,3 +1,4 @@
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -11,7 +12,7 @@ from flows.prior_run import recorded
 from registry.arrivals import Arrivals
 from registry.store import Registry, open_registry
 from tests.flows.conftest import Lab
-from tests.flows.crew import TRAINER, a_crew, wait_until
+from tests.flows.crew import TRAINER, Crew, a_crew, wait_until
 from tests.flows.test_cancel import submitted
 from tests.flows.tiny import write_sequence
 
@@ -55,12 +56,13 @@ def test_cells_are_scored_by_two_workers_and_one_that_is_killed_costs_time_alone
         workers = [crew.worker(name, TRAINER) for name in ("worker-1", "worker-2")]
         with crew.registry() as registry:
             submitted(registry, _file(tmp_path))
-            wait_until(lambda: len(_scoring(meet, "color")) == 2, 180, crew.said)
+            said = partial(_said, crew)
+            wait_until(lambda: len(_scoring(meet, "color")) == 2, 180, said)
             ours, theirs = _told_apart(crew.home, _scoring(meet, "color"))
             assert _worker_of(ours) != _worker_of(theirs)
             (meet / "color").unlink()
 
-            wait_until(lambda: len(_scoring(meet, "size")) == 2, 180, crew.said)
+            wait_until(lambda: len(_scoring(meet, "size")) == 2, 180, said)
             assert [Arrivals(registry).arrival(1).state] == ["learned"]
             assert {ours, theirs} == _ended(meet, "color"), "each scored one of the two cells"
             _, theirs = _told_apart(crew.home, _scoring(meet, "size"))
@@ -94,6 +96,18 @@ def _file(folder: Path) -> Path:
         text = text.replace(f"  - name: {task}\n", f"  - name: {task}\n{more}")
     path.write_text(text)
     return path
+
+
+def _said(crew: Crew) -> str:
+    """The logs of all, who scores what, and how the flow runs stand."""
+    with temporary_settings({PREFECT_API_URL: crew.url}), get_client(sync_client=True) as client:
+        runs = [
+            f"{run.name} {run.work_queue_name} {run.state!r}" for run in client.read_flow_runs()
+        ]
+    claims = [str(each) for each in (crew.home / "cells").glob("*")]
+    meet = Path(crew.more["MEET"]) / "log"
+    noted = meet.read_text() if meet.exists() else "nobody scores"
+    return "\n".join([crew.said(), *runs, *claims, noted])
 
 
 def _noted(meet: Path, what: str, task: str) -> set[int]:
