@@ -12,7 +12,7 @@ from pathlib import Path
 
 from flows.arrival_plan import compose, digests_of, mapping, snapshotted
 from flows.checks import check_rows
-from flows.free_hand import DECIDES, refuse_free_hand, sender_may_promote
+from flows.free_hand import DECIDES, refuse_auto, refuse_free_hand, sender_may_promote
 from flows.keys import adapter_settings, data_key, task_settings
 from flows.known_sequence import Known
 from flows.plan import Plan, known_base, refuse_other_tests, row_digests
@@ -321,13 +321,8 @@ class _Examination:
         elif known.queue:
             was = self._so_far()
             refuse_free_hand(wish.name, known.name, was, {**was, **wish.settings}, known.names)
-        elif wish.settings.get("promotion") == "auto":
-            raise BadInput(
-                f"{wish.name}: promotion of {known.name!r}, whose versions are"
-                " promoted by themselves once they pass",
-                "the word of somebody who may promote",
-                "Have an admin submit it, or say `promotion: approval`.",
-            )
+        else:
+            refuse_auto(wish.name, known.name, wish.settings.get("promotion"))
 
     def of_no_say(self) -> "_Examination":
         """The same wish, silent on what it may not change: what an admin changes meanwhile stands."""

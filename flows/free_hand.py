@@ -53,18 +53,39 @@ def refuse_free_run(plan: Plan, home: Path) -> None:
 
 
 def refuse_free_plan(registry: Registry, plan: Plan) -> None:
-    """Refuse a plan that would change what decides about a sequence that is recorded.
+    """Refuse a plan that would change what decides about a sequence, or promote a new one by itself.
 
     Raises:
         BadInput: names what it would change.
     """
     known = registry.find_sequence(plan.name)
     if known is None:
+        refuse_auto(plan.file.name, plan.name, plan.config.promotion)
         return
     now = plan.sequence_record(known.base_digest)
     # a plan holds no more tasks than there are by its turn; guards not learned yet count later
     both = set(known.tasks) & set(now.tasks)
     refuse_free_hand(plan.file.name, plan.name, known.settings, now.settings, both)
+
+
+def refuse_auto(name: str, sequence: str, promotion: object) -> None:
+    """A new sequence is declared as one likes, but for versions that are promoted by themselves.
+
+    Args:
+        name: opens the message.
+        sequence: that is new.
+        promotion: what its file says.
+
+    Raises:
+        BadInput: it says so.
+    """
+    if promotion == "auto":
+        raise BadInput(
+            f"{name}: promotion of {sequence!r}, whose versions are"
+            " promoted by themselves once they pass",
+            "the word of somebody who may promote",
+            "Have an admin submit it, or say `promotion: approval`.",
+        )
 
 
 def refuse_free_hand(

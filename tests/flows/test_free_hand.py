@@ -160,6 +160,18 @@ def test_lori_run_with_a_trainers_token_refuses_what_loosens_a_known_sequence(
     assert json.dumps(_settings(known)) == json.dumps(before)
 
 
+def test_lori_run_with_a_trainers_token_declares_no_sequence_that_promotes_itself(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _people(desk)
+    _token(desk, "tom", monkeypatch)
+    with pytest.raises(BadInput, match="promoted by themselves"):
+        learn_file(desk.file("color", more="promotion: auto"))
+    with pytest.raises(BadInput, match="promoted by themselves"):
+        _declared(desk, "promotion: auto", may_promote=False)
+    assert desk.registry.find_sequence("tiny") is None
+
+
 def test_without_accounts_everybody_changes_what_he_likes(desk: Desk) -> None:
     _declared(desk, APPROVAL)
     sent = desk.file("color", more="promotion: manual")
