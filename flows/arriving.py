@@ -12,7 +12,7 @@ from pathlib import Path
 
 from flows.arrival_plan import compose, digests_of, mapping, snapshotted
 from flows.checks import check_rows
-from flows.free_hand import DECIDES, refuse_auto, refuse_free_hand, sender_may_promote
+from flows.free_hand import refuse_auto, sender_may_promote
 from flows.keys import adapter_settings, data_key, task_settings
 from flows.known_sequence import Known
 from flows.plan import Plan, known_base, refuse_other_tests, row_digests
@@ -37,6 +37,7 @@ from lori_core.sequence_file import require_files
 from registry.arrival_records import NewTask, Source, Submission
 from registry.arrivals import Arrivals
 from registry.changes import changes
+from registry.deciding import DECIDES, refuse_free_hand
 from registry.desks import acting, opened
 from registry.home import writable
 from registry.plain import one_line

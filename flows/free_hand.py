@@ -4,28 +4,27 @@ Asked when a submission is accepted, and again when a sequence's settings are ab
 another run or arrival may have recorded the sequence in between.
 """
 
-from collections.abc import Collection, Mapping
-from dataclasses import asdict
 from pathlib import Path
 
 from flows.plan import Plan
-from lori_core.config import GateConfig
 from lori_core.errors import BadInput
 from registry.accounts import accounts_exist, role_of
 from registry.arrival_records import Arrival, Submission
 from registry.arrivals import Arrivals
-from registry.changes import changes
+from registry.deciding import refuse_free_hand
 from registry.desks import acting
-from registry.records import Json
+from registry.people import PROXY
 from registry.roles import MAY, may
 from registry.store import Registry, open_registry, registry_exists
 
-DECIDES = ("gate", "guards", "promotion")
-"""Settings that decide what serves."""
-
 
 def sender_may_promote(registry: Registry, submission: Submission) -> bool:
-    """Whether who sent a submission may promote; an event is nobody's."""
+    """Whether who sent a submission may promote; an event is nobody's.
+
+    What a proxy's word made of somebody is not kept with what he sent, so he is taken to be none who may.
+    """
+    if submission.submitted_by.startswith(PROXY):
+        return False
     if not accounts_exist(registry):
         return True
     role = None if submission.source == "event" else role_of(registry, submission.submitted_by)
@@ -63,9 +62,7 @@ def refuse_free_plan(registry: Registry, plan: Plan) -> None:
         refuse_auto(plan.file.name, plan.name, plan.config.promotion)
         return
     now = plan.sequence_record(known.base_digest)
-    # a plan holds no more tasks than there are by its turn; guards not learned yet count later
-    both = set(known.tasks) & set(now.tasks)
-    refuse_free_hand(plan.file.name, plan.name, known.settings, now.settings, both)
+    refuse_free_hand(plan.file.name, plan.name, known.settings, now.settings, known.tasks)
 
 
 def refuse_auto(name: str, sequence: str, promotion: object) -> None:
@@ -84,43 +81,5 @@ def refuse_auto(name: str, sequence: str, promotion: object) -> None:
             f"{name}: promotion of {sequence!r}, whose versions are"
             " promoted by themselves once they pass",
             "the word of somebody who may promote",
-            "Have an admin submit it, or say `promotion: approval`.",
+            "Have an admin submit it by an account, or say `promotion: approval`.",
         )
-
-
-def refuse_free_hand(
-    name: str, sequence: str, was: Json, now: Json, tasks: Collection[str]
-) -> None:
-    """Refuse settings that decide what serves and are others than those that are known.
-
-    Args:
-        name: opens the message.
-        sequence: whose settings they are.
-        was: its settings as they are known.
-        now: its settings as they would be.
-        tasks: those that were known; whether a new one is a guard is its sender's to say.
-
-    Raises:
-        BadInput: names what would change.
-    """
-    found = list(changes(_deciding(was, tasks), _deciding(now, tasks)))
-    if not found:
-        return
-    kept = ", ".join(f"{change.part}: {change.was}" for change in found)
-    raise BadInput(
-        f"{name}: {', '.join(change.part for change in found)} of {sequence!r} would change",
-        "the settings it has, for they decide what serves: changing them takes an admin",
-        f"Have an admin submit it, or leave them as they are ({kept}).",
-    )
-
-
-def _deciding(settings: Json, tasks: Collection[str]) -> Json:
-    """What decides, whole: homes of before recorded fewer keys."""
-    gate, guards = settings.get("gate", {}), settings.get("guards", ())
-    assert isinstance(gate, Mapping)
-    assert isinstance(guards, list | tuple)
-    return {
-        "gate": {**asdict(GateConfig()), **gate},
-        "guards": sorted(set(guards) & set(tasks)),
-        "promotion": settings.get("promotion", "manual"),
-    }

@@ -52,11 +52,17 @@ def _filed(work: Work) -> int | None:
 
 
 def _decide(work: Work, version: int) -> None:
-    """Judge a filed version and promote it as far as its sequence allows."""
-    plan = plan_of(work.registry, work.home, work.arrival)  # refuses another task of its name
+    """Judge a filed version and promote it as far as its sequence allows, as that is recorded.
+
+    What the arrival's own document says of it was recorded when the version was learned for it, and
+    counts for nothing where somebody else had it learned meanwhile.
+    """
+    plan_of(work.registry, work.home, work.arrival)  # refuses another task of its name
+    sequence = work.arrival.sequence
     desk = opened(work.registry, acting(work.registry)).desk
-    verdict = judge(desk, plan.name, version)
-    for line in promote_as_allowed(desk, plan.name, version, verdict, plan.config.promotion):
+    verdict = judge(desk, sequence, version)
+    allowed = str(work.registry.sequence(sequence).settings["promotion"])
+    for line in promote_as_allowed(desk, sequence, version, verdict, allowed):
         work.telling.say(f"  {line}")
 
 

@@ -84,6 +84,8 @@ def falling(
         old = to[task]
         after = BASE if old is None else f"{old} at {sequence}/{version}"
         cell = base.get(task) if old is None else mine.get(old)
+        if old in retired:  # whoever asks for it is refused
+            after, cell = f"nothing: {old} is retired", None
         found.append(
             Falls(
                 difference=difference(

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session, joinedload
 from lori_core.config import Read
 from lori_core.errors import NotFound
 from lori_core.names import NAME
+from registry.clock import now
 from registry.covering import covered_versions
 from registry.models import Adapter, Certificate, Evaluation, Mask, Sequence, Stage, Task, Version
 from registry.plain import LARGEST
@@ -300,3 +301,19 @@ def stage_run(row: Stage) -> StageRun:
         finished=row.finished,
         detail=row.detail,
     )
+
+
+def another_attempt(session: Session, row: Stage) -> Stage:
+    """One more attempt at a stage, begun now."""
+    made = Stage(
+        key=row.key,
+        stage=row.stage,
+        sequence=row.sequence,
+        task=row.task,
+        attempt=row.attempt + 1,
+        state="running",
+        started=now(),
+        detail={},
+    )
+    session.add(made)
+    return made

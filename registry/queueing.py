@@ -16,9 +16,10 @@ from registry.arrival_records import (
     Watch,
 )
 from registry.arrivals import Arrivals
+from registry.deciding import refuse_free_hand
 from registry.decisions import Actor
 from registry.records import Json
-from registry.roles import allow
+from registry.roles import allow, may
 from registry.store import Registry
 
 
@@ -88,8 +89,13 @@ class Queue:
         return self._arrivals.cancel(arrival_id, self.actor.name)
 
     def retry(self, arrival_id: int) -> Arrival:
-        """Let a failed or cancelled arrival wait for its turn again."""
+        """Let a failed or cancelled arrival wait for its turn again.
+
+        Raises:
+            BadInput: it would bring settings back that decide what serves, by who may not change them.
+        """
         allow(self.actor, "submit")
+        self._refuse_free_hand(arrival_id)
         return self._arrivals.retry(arrival_id, self.actor.name)
 
     def hold(self, arrival_id: int) -> Arrival:
@@ -98,8 +104,13 @@ class Queue:
         return self._arrivals.hold(arrival_id, self.actor.name)
 
     def release(self, arrival_id: int) -> Arrival:
-        """Let a held arrival have its turn again."""
+        """Let a held arrival have its turn again.
+
+        Raises:
+            BadInput: as `retry`.
+        """
         allow(self.actor, "hold")
+        self._refuse_free_hand(arrival_id)
         return self._arrivals.release(arrival_id, self.actor.name)
 
     def hold_sequence(self, sequence: str, reason: str) -> HeldSequence:
@@ -133,6 +144,20 @@ class Queue:
         """Every watched folder."""
         allow(self.actor, "read")
         return self._arrivals.watches()
+
+    def _refuse_free_hand(self, arrival_id: int) -> None:
+        """What was sent before somebody changed the settings goes on by the word of who may promote."""
+        if may(self.actor, "promote"):
+            return
+        arrival = self._arrivals.arrival(arrival_id)
+        known = self.registry.find_sequence(arrival.sequence)
+        asked = arrival.document.get("settings")
+        if known is None or not isinstance(asked, Mapping):
+            return
+        now = {**known.settings, **asked}
+        refuse_free_hand(
+            f"arrival {arrival.id}", arrival.sequence, known.settings, now, known.tasks
+        )
 
     def _refuse_unknown(self, sequence: str) -> None:
         """Raise NotFound for a name of which nothing is recorded and for which nothing ever came."""

@@ -275,7 +275,8 @@ class Registry:
     ) -> StageRun:
         """Record how the last attempt at a stage ended. Said twice, the first one stands.
 
-        But for a failure that turns out to be none: its child died with the result already kept.
+        After a failure, finished says that the result was found: its child had died with it kept.
+        That is an attempt of its own, and the failure stays.
 
         Raises:
             BadInput: no attempt at this stage was ever started.
@@ -286,9 +287,12 @@ class Registry:
             )
             if row is None:
                 raise BadInput(f"stage {key}", "a stage that was started")
-            if row.state == "running" or (row.state == "failed" and not failed):
+            if row.state == "failed" and not failed:
+                row = lineage.another_attempt(session, row)
+            if row.state == "running":
                 row.state = "failed" if failed else "finished"
                 row.finished, row.detail = now(), dict(detail or {})
+            session.flush()
             return lineage.stage_run(row)
 
     def stages(self, sequence: str) -> tuple[StageRun, ...]:

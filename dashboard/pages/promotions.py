@@ -31,6 +31,7 @@ from registry.decisions import BARE_BASE, Alias
 from registry.desk import Desk
 from registry.falling import Falling, falling
 from registry.gating import policy_of
+from registry.gating.rules import FAMILIES
 from registry.plain import LARGEST, one_line
 from registry.promotion_view import PromotionView, promotion_view, sequence_of
 from registry.roles import Action, allow, may, promotes_as
@@ -72,7 +73,7 @@ _LONGEST_LINE = 20_000
 """Of a refusal, which names every rule."""
 
 _GATE = re.compile(r"gate: (?P<version>\S+) is refused: (?P<rules>.+)")
-_NEXT_RULE = re.compile(r"; (?=[a-z-]+(?::[^\s:;]+)*: )")
+_NEXT_RULE = re.compile(rf"; (?=(?:{'|'.join(FAMILIES)})(?::[^\s:;]+)*: )")
 """Where the next rule begins in the one line of a refusal; a rule's own sentence may hold a `;`."""
 
 

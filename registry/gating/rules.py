@@ -7,6 +7,12 @@ from registry.gating.evidence import Certified, Evidence, Fault, Place
 from registry.gating.policy import reach
 from registry.succession import fallback
 
+FAMILIES = (
+    "integrity", "certificate", "dependency", "coverage", "cells",
+    "test-set", "guard", "forgetting", "learning", "plasticity",
+)  # fmt: skip
+"""What a rule's name begins with; the task it is about follows a colon."""
+
 UNWAIVABLE = ("integrity", "certificate")
 """What no waiver sets aside: bits that are not those certified stay what they are."""
 
@@ -96,7 +102,10 @@ def coverage(
     to: dict[str, list[str]] = {}
     for task in lost:
         older = fallback(evidence.predecessors, positions, task, version)
-        to.setdefault(older or "the bare base", []).append(task)
+        place = "the bare base" if older is None else older
+        to.setdefault(f"nothing ({place} is retired)" if place in retired else place, []).append(
+            task
+        )
     falls = " and ".join(f"{_some(tasks)} would fall back to {name}" for name, tasks in to.items())
     lacks = (
         f"{evidence.sequence}/{champion} serves what {evidence.sequence}/{version} does not contain"

@@ -8,15 +8,22 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from flows import learn_arrival
 from flows.cli import lori
+from flows.deciding import Verdict
 from flows.learn_file import learn_file
 from flows.plan import read_plan
 from flows.session import declare
+from flows.telling import Telling
+from flows.working import Work
+from flows.workshop import Workshop
 from lori_core.errors import BadInput
 from registry.accounts import TOKEN_VARIABLE, Accounts, owner
 from registry.arrival_records import Source
-from registry.decisions import Role
+from registry.decisions import Actor, Role
+from registry.desks import Decisions
 from registry.home import HOME_VARIABLE
+from registry.queueing import Queue
 from tests.flows.arriving_cases import BASE, Desk, a_desk
 
 APPROVAL = "promotion: approval\nguards: [color]\ngate: {max_forgetting: 0.01}"
@@ -170,6 +177,78 @@ def test_lori_run_with_a_trainers_token_declares_no_sequence_that_promotes_itsel
     with pytest.raises(BadInput, match="promoted by themselves"):
         _declared(desk, "promotion: auto", may_promote=False)
     assert desk.registry.find_sequence("tiny") is None
+
+
+def test_whom_a_proxy_signed_in_changes_nothing_by_what_he_submits(desk: Desk) -> None:
+    """What his groups make of him is not kept with it; on a home without accounts neither."""
+    _declared(desk, APPROVAL)
+    desk.sender = "proxy:tom"
+    for more in LOOSER.values():
+        assert "takes an admin" in desk.refused(desk.file("color", more=more), source="api")
+    new = desk.file("color", name="other", more="promotion: auto")
+    assert "promoted by themselves" in desk.refused(new, source="api")
+    assert desk.send(desk.file("color", more=APPROVAL), source="api").state == "accepted"
+
+
+def test_a_guard_that_is_not_learned_yet_is_kept_too(desk: Desk) -> None:
+    plan = read_plan(desk.file("color", "size", more="guards: [size]"), desk.home)
+    declare(desk.registry, plan, BASE, may_promote=True)
+    with pytest.raises(BadInput, match="guards of 'tiny' would change"):
+        _declared(desk, "", may_promote=False)
+    assert _settings(desk)["guards"] == ["size"]
+
+
+@pytest.mark.parametrize("verb", ["retry", "release"])
+def test_a_trainer_lets_no_older_task_go_on_that_brings_other_settings_back(
+    known: Desk, verb: str
+) -> None:
+    known.sender = "ann"
+    known.send(known.file("color", more=LOOSER["promotion"]))
+    known.send(known.file("color", "size", more=APPROVAL))
+    loose, same = known.arrivals.arrivals()
+    for each in (loose, same):
+        if verb == "retry":
+            known.arrivals.cancel(each.id, "tom")
+        else:
+            known.arrivals.hold(each.id, "tom")
+    before = known.arrivals.arrivals()
+    tom = Queue(known.registry, Actor(name="tom", role="trainer", account=True))
+    with pytest.raises(BadInput, match=f"arrival {loose.id}: promotion of 'tiny' would change"):
+        getattr(tom, verb)(loose.id)
+    assert known.arrivals.arrivals() == before
+    assert getattr(tom, verb)(same.id).state == "waiting"
+    ann = Queue(known.registry, Actor(name="ann", role="admin", account=True))
+    assert getattr(ann, verb)(loose.id).state == "waiting"
+
+
+def test_a_version_that_is_filed_already_is_decided_on_by_what_is_recorded(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.send(desk.file("color", more="promotion: auto"))
+    [arrival] = desk.arrivals.arrivals()
+    desk.learn(arrival)
+    _declared(desk, "promotion: manual")
+    asked: list[str] = []
+
+    def promote(
+        decisions: Decisions, sequence: str, version: int, verdict: Verdict, promotion: str
+    ) -> list[str]:
+        asked.append(promotion)
+        return []
+
+    monkeypatch.setattr(learn_arrival, "promote_as_allowed", promote)
+    telling = Telling(desk.folder / "arrival.log")
+    with Workshop() as shop:
+        work = Work(
+            home=desk.home,
+            arrival=arrival,
+            registry=desk.registry,
+            telling=telling,
+            ours=lambda: None,
+            shop=shop,
+        )
+        assert learn_arrival.learn_one(work) == 1
+    assert asked == ["manual"]
 
 
 def test_without_accounts_everybody_changes_what_he_likes(desk: Desk) -> None:

@@ -156,10 +156,12 @@ def test_a_stage_that_failed_with_its_result_kept_finishes_when_that_is_found(
     registry: Registry,
 ) -> None:
     registry.stage_started("key", stage="train", sequence="assistant", task="safety")
-    registry.stage_finished("key", failed=True)
+    failed = registry.stage_finished("key", failed=True)
     found = registry.stage_finished("key", detail={"folder": "train-key"})
-    assert (found.attempt, found.state, found.detail) == (1, "finished", {"folder": "train-key"})
-    assert registry.stages("assistant") == (found,)
+    assert (found.attempt, found.state, found.detail) == (2, "finished", {"folder": "train-key"})
+    assert (found.stage, found.task) == ("train", "safety")
+    assert registry.stages("assistant") == (failed, found)
+    assert registry.stage_finished("key") == found
 
 
 def test_a_stage_that_never_began_cannot_end(registry: Registry) -> None:

@@ -8,6 +8,7 @@ from sound_versions import file_sound, sound_record
 
 from lori_core.digests import sha256_json
 from lori_core.errors import BadInput
+from registry.gating.rules import FAMILIES
 
 
 def test_integrity_fails_on_a_changed_file_and_no_waiver_helps(lab: Lab) -> None:
@@ -148,3 +149,8 @@ def test_a_champion_on_another_test_set_fails_test_set_and_every_comparison(lab:
     report = lab.judge(2, 1)
     assert not rule(report, "test-set").ok
     assert rule(report, "guard:safety:under:math").verdict == "fail"
+
+
+def test_every_rule_begins_with_a_family_that_is_known(lab: Lab) -> None:
+    two_tasks(lab)
+    assert {each.rule.partition(":")[0] for each in lab.judge(2, 1).rules} <= set(FAMILIES)

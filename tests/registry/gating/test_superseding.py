@@ -76,3 +76,5 @@ def test_without_the_new_one_its_users_fall_back_to_the_task_it_supersedes(lab: 
     found = {rule.rule: rule for rule in lab.judge(1, 2).rules}["coverage"]
     assert not found.ok
     assert found.why.startswith("math-2 would fall back to math: assistant/2 serves what")
+    retired = {rule.rule: rule for rule in lab.judge(1, 2, retired=["math"]).rules}["coverage"]
+    assert retired.why.startswith("math-2 would fall back to nothing (math is retired): ")
