@@ -130,6 +130,7 @@ class Watched:
 
     def settle(self) -> Page:
         """Wait until every plot of the page is drawn, and look whether one is not."""
+        self.page.wait_for_load_state("load")  # a click returns where its page has only begun
         if self.script:
             self.page.evaluate(SCROLL)
             self.page.wait_for_function(DRAWN, timeout=DRAW_MS)
