@@ -303,14 +303,16 @@ def stage_run(row: Stage) -> StageRun:
     )
 
 
-def another_attempt(session: Session, row: Stage) -> Stage:
+def begin_attempt(
+    session: Session, key: str, number: int, stage: str, sequence: str, task: str | None
+) -> Stage:
     """One more attempt at a stage, begun now."""
     made = Stage(
-        key=row.key,
-        stage=row.stage,
-        sequence=row.sequence,
-        task=row.task,
-        attempt=row.attempt + 1,
+        key=key,
+        stage=stage,
+        sequence=sequence,
+        task=task,
+        attempt=number,
         state="running",
         started=now(),
         detail={},

@@ -254,19 +254,9 @@ class Registry:
             for attempt in earlier:
                 if attempt.state == "running":
                     attempt.state, attempt.finished = "failed", now()
-            row = Stage(
-                key=key,
-                stage=stage,
-                sequence=sequence,
-                task=task,
-                attempt=1 + max((attempt.attempt for attempt in earlier), default=0),
-                state="running",
-                pid=pid,
-                process_started=process_started,
-                started=now(),
-                detail={},
-            )
-            session.add(row)
+            number = 1 + max((attempt.attempt for attempt in earlier), default=0)
+            row = lineage.begin_attempt(session, key, number, stage, sequence, task)
+            row.pid, row.process_started = pid, process_started
             session.flush()
             return lineage.stage_run(row)
 
@@ -288,11 +278,12 @@ class Registry:
             if row is None:
                 raise BadInput(f"stage {key}", "a stage that was started")
             if row.state == "failed" and not failed:
-                row = lineage.another_attempt(session, row)
+                row = lineage.begin_attempt(
+                    session, key, row.attempt + 1, row.stage, row.sequence, row.task
+                )
             if row.state == "running":
                 row.state = "failed" if failed else "finished"
                 row.finished, row.detail = now(), dict(detail or {})
-            session.flush()
             return lineage.stage_run(row)
 
     def stages(self, sequence: str) -> tuple[StageRun, ...]:

@@ -16,7 +16,7 @@ def what_came_before_is_not_searched_again() -> None:
     """Set aside what the files before left for good: routes of hundreds of apps, imported libraries.
 
     Accelerate collects garbage at the end of every training, and searching ten million objects each
-    time took seven eighths of the time of the tests of training.
+    time took nearly all of the time of the tests of training.
     """
     gc.collect()
     gc.freeze()

@@ -102,10 +102,7 @@ def coverage(
     to: dict[str, list[str]] = {}
     for task in lost:
         older = fallback(evidence.predecessors, positions, task, version)
-        place = "the bare base" if older is None else older
-        to.setdefault(f"nothing ({place} is retired)" if place in retired else place, []).append(
-            task
-        )
+        to.setdefault(_what_answers(older, retired), []).append(task)
     falls = " and ".join(f"{_some(tasks)} would fall back to {name}" for name, tasks in to.items())
     lacks = (
         f"{evidence.sequence}/{champion} serves what {evidence.sequence}/{version} does not contain"
@@ -124,6 +121,12 @@ def coverage(
         verdict="fail",
         why=f"{falls}: {lacks}; {way}",
     )
+
+
+def _what_answers(older: str | None, retired: Collection[str]) -> str:
+    if older is None:
+        return "the bare base"
+    return f"nothing ({older} is retired)" if older in retired else older
 
 
 def _some(tasks: Sequence[str]) -> str:
