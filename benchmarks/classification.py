@@ -47,10 +47,11 @@ DENSE_SHARE = 0.1
 Precision = Literal["highest", "medium"]
 Method = Literal[
     "head alone", "sequential LoRA", "LoRA per task", "LoRA per task, equal rows",
-    "LoRI disjoint", "LoRI as published",
+    "LoRI disjoint", "LoRI disjoint, isolated", "LoRI as published",
 ]  # fmt: skip
 METHODS: tuple[Method, ...] = (
     "LoRI disjoint",
+    "LoRI disjoint, isolated",
     "sequential LoRA",
     "LoRA per task",
     "head alone",
@@ -113,7 +114,7 @@ class Bench:
             seed=unit.seed,
             method="lora" if lora else "lori",
             protection="separate" if lora else "disjoint",
-            read="isolated" if lora else "inherited",
+            read="isolated" if lora or unit.method == "LoRI disjoint, isolated" else "inherited",
         )
         if unit.method == "LoRI as published":
             adapter = replace(adapter, protection="overlap", read="cumulative")
@@ -253,6 +254,7 @@ def measured(unit: Unit) -> Mapping[str, object]:
         bench = Bench(unit, Path(scratch))
         learn = {
             "LoRI disjoint": bench.lori,
+            "LoRI disjoint, isolated": bench.lori,
             "LoRI as published": bench.lori,
             "sequential LoRA": bench.sequential,
             "head alone": bench.heads,

@@ -11,6 +11,7 @@ import runpy
 import signal
 import sys
 
+from flows.collecting import collect_seldom
 from flows.stage_process import LEAVE_SECONDS, StageProcess
 from registry.home import find_home
 
@@ -22,6 +23,7 @@ def main() -> None:
     if os.getpgrp() != os.getpid():  # a container's first process leads a session, and may not
         os.setpgid(0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    collect_seldom()  # the child trains
     early = None
     for sequence in sys.argv[1:]:
         early = StageProcess(find_home(), sequence, grace=LEAVE_SECONDS)

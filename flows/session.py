@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from flows.collecting import collect_seldom
 from flows.free_hand import refuse_free_plan
 from flows.plan import Plan, remember_base
 from flows.prefect_server import flush_events, log_to_file, prefect_server
@@ -42,6 +43,7 @@ def learning(
         BadInput, SequenceChanged: as the checks find.
         CheckFailed: the account of `LORI_TOKEN` may not file.
     """
+    collect_seldom()  # the child trains; this process imports much and waits
     with ExitStack() as stack:
         place.prepare()
         stack.enter_context(FullDiskTold(home))

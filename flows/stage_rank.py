@@ -6,6 +6,7 @@ import signal
 import sys
 
 from flows.bound import BOUND, ORPHANED, die_with_parent
+from flows.collecting import importing
 from flows.reporter import Reporter
 from flows.stage_worker import leaving_at_once, quiet_channel
 
@@ -19,7 +20,9 @@ def main() -> None:
     first = os.environ["RANK"] == "0"  # torchrun sends SIGTERM to all; the first decides for all
     signal.signal(signal.SIGTERM, reporter.leave if first else signal.SIG_IGN)
     with leaving_at_once():
-        importlib.import_module("flows.ranks").work(reporter)  # imports torch: seconds
+        with importing():
+            ranks = importlib.import_module("flows.ranks")  # imports torch: seconds
+        ranks.work(reporter)
 
 
 if __name__ == "__main__":

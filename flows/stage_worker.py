@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, TypedDict
 
+from flows.collecting import importing
 from flows.reporter import Leaving, Reporter
 from flows.stage_protocol import RESULT, SPEC, refusal
 from lori_core.digests import write_json
@@ -32,7 +33,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     reporter = Reporter(quiet_channel())
     signal.signal(signal.SIGTERM, reporter.leave)
-    importlib.import_module("flows.stages.table")  # imports torch: seconds
+    with importing():
+        importlib.import_module("flows.stages.table")  # imports torch: seconds
     reporter.say({"event": "ready", "pids": []})
     with leaving_at_once():
         serve(map(json.loads, sys.stdin.buffer), reporter)

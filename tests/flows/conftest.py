@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from registry.home import file_lock
 from tests.flows.tiny import rows, tiny_base, write_rows, write_sequence
 
 if TYPE_CHECKING:
@@ -65,20 +66,42 @@ def lab(tmp_path: Path) -> Lab:
 
 @pytest.fixture(scope="session")
 def learned_once(tmp_path_factory: pytest.TempPathFactory) -> Lab:
-    """Three tasks, learned; do not change anything there."""
-    folder = tmp_path_factory.mktemp("learned")
-    write_sequence(folder, TASKS, more="guards: [color]")
-    lab = Lab(folder)
-    answer = lab.lori("run", lab.file)
-    assert answer.returncode == 0, answer.stderr
-    return lab
+    """Three tasks, learned; do not change anything there, other processes of tests read it too."""
+
+    def learn(folder: Path) -> None:
+        write_sequence(folder, TASKS, more="guards: [color]")
+        lab = Lab(folder)
+        answer = lab.lori("run", lab.file)
+        assert answer.returncode == 0, answer.stderr
+
+    return Lab(made_once("learned", learn, tmp_path_factory))
+
+
+def made_once(name: str, make: Callable[[Path], None], folders: pytest.TempPathFactory) -> Path:
+    """A folder that the first process of tests to need it makes, for all of them."""
+    ours = folders.getbasetemp()
+    place = ours.parent if "PYTEST_XDIST_WORKER" in os.environ else ours
+    folder, made = place / name, place / f"{name}.made"
+    with file_lock(place / f"{name}.lock"):
+        if not made.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # of one that failed
+            folder.mkdir()
+            make(folder)
+            shutil.copytree(folder, as_made(folder), symlinks=True)
+            made.touch()
+    return folder
+
+
+def as_made(folder: Path) -> Path:
+    """Its copy, which nobody has open: what is copied again is whole."""
+    return folder.with_name(f"{folder.name}-as-made")
 
 
 @pytest.fixture
 def learned(learned_once: Lab, tmp_path: Path) -> Lab:
     """A copy of it, to change. The base stays where it was learned from."""
     folder = tmp_path / "lab"
-    shutil.copytree(learned_once.folder, folder, symlinks=True)
+    shutil.copytree(as_made(learned_once.folder), folder, symlinks=True)
     return Lab(folder)
 
 
@@ -101,8 +124,12 @@ def a_workshop(folder: Path) -> Lab:
 
 @pytest.fixture(scope="session")
 def adopted_once(tmp_path_factory: pytest.TempPathFactory) -> Lab:
-    """Both adopted; do not change anything there."""
-    lab = a_workshop(tmp_path_factory.mktemp("adopted"))
+    """Both adopted; do not change anything there, other processes of tests read it too."""
+    return Lab(made_once("adopted", _adopt_both, tmp_path_factory))
+
+
+def _adopt_both(folder: Path) -> None:
+    lab = a_workshop(folder)
     first = lab.lori(
         "adopt", "loras/color", "--as", "team", "--base", "base", "--test", "rows/color.jsonl",
         "--guards", "color", "--purpose", "names <colours>", "--license", "MIT", *HOW,
@@ -116,14 +143,13 @@ def adopted_once(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     assert json.loads(second.stdout) == {
         "sequence": "team", "version": 2, "task": "size", "already": False
     }  # fmt: skip
-    return lab
 
 
 @pytest.fixture
 def adopted(adopted_once: Lab, tmp_path: Path) -> Lab:
     """A copy of it, to change."""
     folder = tmp_path / "lab"
-    shutil.copytree(adopted_once.folder, folder, symlinks=True)
+    shutil.copytree(as_made(adopted_once.folder), folder, symlinks=True)
     return Lab(folder)
 
 

@@ -204,12 +204,23 @@ def len_of_header(path: Path) -> int:
     return int.from_bytes(path.read_bytes()[:8], "little")
 
 
-def test_verify_names_the_tensor_of_a_base_that_changed(learned_once: Lab, tmp_path: Path) -> None:
-    weights = learned_once.folder / "base" / "model.safetensors"
+@pytest.fixture(scope="module")
+def elsewhere(learned_once: Lab, tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    """The first task, learned again in another home from a base of its own."""
+    other = Lab(tmp_path_factory.mktemp("elsewhere"))
+    shutil.copytree(learned_once.folder / "base", other.folder / "base")
+    write_sequence(other.folder, TASKS[:1])
+    answer = other.lori("run", other.file)
+    assert answer.returncode == 0, answer.stderr
+    return other
+
+
+def test_verify_names_the_tensor_of_a_base_that_changed(elsewhere: Lab) -> None:
+    weights = elsewhere.folder / "base" / "model.safetensors"
     original = weights.read_bytes()
     try:
         flip_bit(weights, -5)
-        answer = learned_once.lori("verify", "tiny/1")
+        answer = elsewhere.lori("verify", "tiny/1")
     finally:
         weights.write_bytes(original)
     assert answer.returncode == 1
@@ -303,12 +314,8 @@ def test_check_shows_what_is_learned_and_estimates_nothing_for_what_is(learned_o
     assert found["capacity"]["tasks"][2]["free_after"] == found["capacity"]["entries"] // 4
 
 
-def test_the_same_seed_gives_the_same_digests_elsewhere(learned_once: Lab, tmp_path: Path) -> None:
-    shutil.copytree(learned_once.folder / "base", tmp_path / "base")
-    write_sequence(tmp_path, TASKS[:1], name="elsewhere")
-    other = Lab(tmp_path)
-    assert other.lori("run", other.file).returncode == 0
-    here, there = json_of(learned_once, "versions", "tiny"), json_of(other, "versions", "elsewhere")
+def test_the_same_seed_gives_the_same_digests_elsewhere(learned_once: Lab, elsewhere: Lab) -> None:
+    here, there = json_of(learned_once, "versions", "tiny"), json_of(elsewhere, "versions", "tiny")
     assert isinstance(here, list)
     assert isinstance(there, list)
     for digest in ("adapter_sha256", "mask_sha256"):
