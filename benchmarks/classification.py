@@ -24,7 +24,8 @@ from peft import PeftModel
 
 from benchmarks.results import RESULTS, environment
 from lori_core.adapters import attach, read_b, write_b
-from lori_core.base import identify_base, load_encoder, load_tokenizer
+from lori_core.base import load_encoder, load_tokenizer
+from lori_core.base_identity import identify_base
 from lori_core.baselines import SequentialLora, head_only, one_lora_per_task, show
 from lori_core.config import AdapterConfig, BaseConfig, DataSource, TaskConfig, TrainingConfig
 from lori_core.digests import write_json

@@ -12,7 +12,8 @@ from pathlib import Path
 import torch
 
 from lori_core.adapters import attach
-from lori_core.base import identify_base, load_causal, load_tokenizer
+from lori_core.base import load_causal, load_tokenizer
+from lori_core.base_identity import identify_base
 from lori_core.config import AdapterConfig, BaseConfig, DataSource, TaskConfig, TrainingConfig
 from lori_core.effective import load_effective
 from lori_core.encoding import encode_causal, pad_id

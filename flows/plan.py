@@ -11,6 +11,7 @@ from pathlib import Path
 from flows.keys import adapter_settings, data_key, task_settings
 from flows.memo import recall, remembered
 from lori_core.base_folder import find_base
+from lori_core.base_identity import identify_base
 from lori_core.config import BaseConfig, DataSource, SequenceConfig, TaskConfig
 from lori_core.errors import BadInput, NoRoom
 from lori_core.rows import source_name
@@ -124,18 +125,14 @@ def refuse_other_tests(plan: Plan) -> None:
 
 
 def base_digest(base: BaseConfig, home: Path) -> str:
-    """The identity of a base; torch is imported only when its files were touched since last asked.
+    """The identity of a base; its weights are read only when they were touched since last asked.
 
     Raises:
         BadInput: it does not exist or is not a model.
     """
-
-    def identify() -> str:
-        from lori_core.base import identify_base  # imports torch: seconds
-
-        return identify_base(base.path, base.revision, base.dtype).digest
-
-    return _remembered_base(base, home, identify)
+    return _remembered_base(
+        base, home, lambda: identify_base(base.path, base.revision, base.dtype).digest
+    )
 
 
 def known_base(base: BaseConfig, home: Path) -> str | None:

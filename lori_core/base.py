@@ -1,15 +1,13 @@
-"""The frozen base: load it as it will be used, and know it by the digest of every weight."""
+"""The frozen base: load it as it will be used."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 import transformers
 from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -21,122 +19,29 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from lori_core.base_folder import Family as Family
+from lori_core.base_folder import base_family as base_family
+from lori_core.base_folder import find_base as find_base
 from lori_core.base_folder import (
-    SMALL_FILES,
     read_base_config,
     read_config_file,
     read_json_object,
     refuse_unsupported,
 )
-from lori_core.base_folder import Family as Family
-from lori_core.base_folder import base_family as base_family
-from lori_core.base_folder import find_base as find_base
+from lori_core.base_identity import tokenizer_files, weight_files
 from lori_core.config import BaseConfig
-from lori_core.digests import sha256_file, sha256_json
 from lori_core.errors import BadInput
 from lori_core.heads import draw_head, head_parameters
-from lori_core.tensor_digests import sha256_tensor
 
-_INDEX = "model.safetensors.index.json"
-_OTHER_FILES = ("config.json", "generation_config.json", _INDEX)  # small, but no tokenizer's
 _TOKENIZER_OBJECTS = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
 )  # fmt: skip
-_VOLATILE = ("_name_or_path", "transformers_version")  # say where and when, not what
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 _COMPLAINTS = (
     ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, SafetensorError,
     StrictDataclassError, TypeError, ValueError,
 )  # fmt: skip
 """What transformers raises for files it cannot use."""
-
-
-@dataclass(frozen=True)
-class BaseIdentity:
-    """What a base is, by content: equal for equal bits wherever they lie."""
-
-    digest: str
-    """Over all that follows, the config and the tokens that end an answer."""
-    tensors: Mapping[str, str]
-    """Name of each stored weight -> sha256 of its stored bits."""
-    tokenizer: str
-    """sha256 over the tokenizer's files: all small files but the config's."""
-    dtype: str
-    """The type it is held in, `float32` or `bfloat16`."""
-
-
-def identify_base(
-    path: Path | str, revision: str | None = None, dtype: Literal["float32", "bfloat16"] = "float32"
-) -> BaseIdentity:
-    """Hash every stored weight, the tokenizer, the config and the end tokens of a base.
-
-    Raises BadInput when it does not exist, is not a model, or its weights cannot be read.
-    """
-    folder = find_base(BaseConfig(path=str(path), revision=revision, dtype=dtype))
-    config = {k: v for k, v in read_config_file(folder).items() if k not in _VOLATILE}
-    tensors: dict[str, str] = {}
-    for file in weight_files(folder):
-        try:
-            with safe_open(file, framework="pt") as stored:
-                for name in stored.keys():  # noqa: SIM118  (safe_open is no mapping)
-                    tensors[name] = sha256_tensor(stored.get_tensor(name))
-        except SafetensorError as error:
-            raise BadInput(
-                f"base {file}: not a readable safetensors file",
-                "whole weights",
-                "Copy the base again.",
-            ) from error
-    tokenizer = sha256_json(
-        {str(f.relative_to(folder)): sha256_file(f) for f in tokenizer_files(folder)}
-    )
-    generation = read_json_object(folder, "generation_config.json") or {}
-    content = {
-        "config": config,
-        "tensors": tensors,
-        "tokenizer": tokenizer,
-        "dtype": dtype,
-        "eos_token_id": generation.get("eos_token_id"),
-    }
-    return BaseIdentity(sha256_json(content), tensors, tokenizer, dtype)
-
-
-def tokenizer_files(folder: Path) -> list[Path]:
-    """The small files of a base that a tokenizer or its chat template may be read from."""
-    patterns = (*SMALL_FILES, "additional_chat_templates/*.jinja")
-    found = {f for pattern in patterns for f in folder.glob(pattern) if f.is_file()}
-    return sorted(f for f in found if f.name not in _OTHER_FILES)
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """The base's safetensors files: one, or those its index names.
-
-    Raises BadInput if there are none, or both: transformers would load the one and not the others.
-    """
-    index = read_json_object(folder, _INDEX)
-    files = [folder / "model.safetensors"]
-    if index is not None:
-        if files[0].is_file():
-            raise BadInput(
-                f"base {folder}: holds model.safetensors and {_INDEX}",
-                "its weights once, in one file or in those of an index",
-                "Remove the one that is not meant.",
-            )
-        named = index.get("weight_map")
-        if not isinstance(named, dict) or not all(isinstance(n, str) for n in named.values()):
-            named = {}
-        if not named:
-            raise BadInput(
-                f"base {folder}: {_INDEX} names no files", "a weight_map", "Copy the base again."
-            )
-        files = [folder / name for name in sorted(set(named.values()))]
-    for file in files:
-        if not file.is_file():
-            raise BadInput(
-                f"base {folder}: {file.name} is missing",
-                "a model's folder with its weights as *.safetensors",
-                "Other weight files are never read: they can run code.",
-            )
-    return files
 
 
 def load_causal(base: BaseConfig) -> PreTrainedModel:

@@ -14,7 +14,7 @@ from peft import PeftModel
 from torch import Tensor
 
 from lori_core.adapters import base_parameters, read_b, refuse_trained_base
-from lori_core.base import BaseIdentity
+from lori_core.base_identity import BaseIdentity
 from lori_core.config import Protection, Read
 from lori_core.digests import sha256_json
 from lori_core.effective import load_effective

@@ -6,6 +6,7 @@ Identity here is content: equal bits have equal digests wherever they were made.
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from lori_core.errors import BadInput
@@ -24,6 +25,19 @@ def sha256_file(path: Path) -> str:
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
+    return digest.hexdigest()
+
+
+def sha256_array(dtype: str, shape: Sequence[int], bits: bytes | memoryview) -> str:
+    """The sha256 over `dtype|shape|` and an array's row-major little-endian bytes.
+
+    Args:
+        dtype: as PyTorch spells it: `float32`, `bfloat16`.
+        shape: of the array.
+        bits: its elements; a view is hashed where it lies.
+    """
+    digest = hashlib.sha256(f"{dtype}|{','.join(map(str, shape))}|".encode())
+    digest.update(bits)
     return digest.hexdigest()
 
 

@@ -16,14 +16,9 @@ import transformers
 from torch import nn
 
 from lori_core.adapters import attach
-from lori_core.base import (
-    base_family,
-    find_base,
-    load_causal,
-    load_encoder,
-    tokenizer_files,
-)
+from lori_core.base import base_family, find_base, load_causal, load_encoder
 from lori_core.base_folder import read_base_config, read_json_object
+from lori_core.base_identity import tokenizer_files
 from lori_core.config import AdapterConfig, BaseConfig
 from lori_core.digests import sha256_file, write_json
 from lori_core.effective import load_effective

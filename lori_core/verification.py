@@ -8,7 +8,8 @@ from torch import Tensor
 
 from lori_core.adapters import attach
 from lori_core.artifact import StoredTask, read_task_file, task_adapter
-from lori_core.base import base_family, identify_base, load_causal, load_encoder
+from lori_core.base import base_family, load_causal, load_encoder
+from lori_core.base_identity import identify_base
 from lori_core.certificates import (
     Certificate,
     CertifiedTask,

@@ -245,7 +245,7 @@ def stored(manifest: Json) -> tuple[StoredFile, ...]:
 
 def _checked_base(name: str, manifest: Json) -> BaseConfig:
     """Where the base lies. Raises DigestMismatch when it is another one."""
-    from lori_core.base import identify_base
+    from lori_core.base_identity import identify_base
 
     told = cast(Mapping[str, str | None], manifest["base"])
     dtype = told.get("dtype") or "float32"

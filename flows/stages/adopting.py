@@ -13,7 +13,8 @@ from lori_core.adoption import (
     refuse_foreign_layers,
 )
 from lori_core.artifact import save_task_adapter
-from lori_core.base import BaseIdentity, identify_base, load_encoder, load_tokenizer, meta_model
+from lori_core.base import load_encoder, load_tokenizer, meta_model
+from lori_core.base_identity import BaseIdentity, identify_base
 from lori_core.config import AdapterConfig, BaseConfig
 from lori_core.digests import write_json
 from lori_core.errors import BadInput

@@ -14,15 +14,9 @@ from transformers import PreTrainedTokenizerBase
 
 from lori_core.adapters import attach
 from lori_core.artifact import load_task_adapter
-from lori_core.base import (
-    BaseIdentity,
-    base_family,
-    identify_base,
-    load_causal,
-    load_encoder,
-    load_tokenizer,
-)
+from lori_core.base import base_family, load_causal, load_encoder, load_tokenizer
 from lori_core.base_folder import read_base_config
+from lori_core.base_identity import BaseIdentity, identify_base
 from lori_core.config import SequenceConfig, TaskConfig
 from lori_core.digests import sha256_file, sha256_json
 from lori_core.distributed import ALONE, Ranks

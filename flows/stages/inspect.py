@@ -6,7 +6,8 @@ from typing import Any
 from flows.reporter import Reporter
 from flows.stages.bench import bench
 from lori_core.adapters import adapter_shapes, refuse_wide_rank
-from lori_core.base import identify_base, load_tokenizer, meta_model
+from lori_core.base import load_tokenizer, meta_model
+from lori_core.base_identity import identify_base
 from lori_core.capacity import plan_capacity
 from lori_core.config import SequenceConfig, task_sparsity
 from lori_core.errors import BadInput

@@ -14,12 +14,12 @@ from lori_core.adapters import adapter_shapes
 from lori_core.base import (
     base_family,
     find_base,
-    identify_base,
     load_causal,
     load_encoder,
     load_tokenizer,
     meta_model,
 )
+from lori_core.base_identity import identify_base
 from lori_core.config import AdapterConfig, BaseConfig
 from lori_core.errors import BadInput
 from lori_core.seeded import seeded_a

@@ -10,7 +10,8 @@ from peft import PeftModel
 from torch import Tensor
 
 from lori_core.adapters import adapter_shapes, attach, lora_layers, read_b
-from lori_core.base import BaseIdentity, identify_base, load_causal, load_encoder
+from lori_core.base import load_causal, load_encoder
+from lori_core.base_identity import BaseIdentity, identify_base
 from lori_core.certificates import (
     Certificate,
     Certified,

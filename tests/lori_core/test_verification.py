@@ -12,7 +12,8 @@ import torch
 
 from lori_core.adapters import adapter_shapes, attach
 from lori_core.artifact import save_task_adapter
-from lori_core.base import identify_base, load_causal, load_encoder
+from lori_core.base import load_causal, load_encoder
+from lori_core.base_identity import identify_base
 from lori_core.certificates import Certificate, certify
 from lori_core.config import AdapterConfig, BaseConfig, Protection, Read
 from lori_core.export import CONFIG, WEIGHTS, export_peft

@@ -20,8 +20,9 @@ from transformers import (
 
 from lori_core.adapters import adapter_shapes
 from lori_core.artifact import save_task_adapter
-from lori_core.base import identify_base, meta_model
+from lori_core.base import meta_model
 from lori_core.base_folder import Family
+from lori_core.base_identity import identify_base
 from lori_core.config import AdapterConfig, BaseConfig, Read
 from lori_core.export import export_peft
 from lori_core.heads import head_parameters
