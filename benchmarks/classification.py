@@ -48,11 +48,11 @@ DENSE_SHARE = 0.1
 Precision = Literal["highest", "medium"]
 Method = Literal[
     "head alone", "sequential LoRA", "LoRA per task", "LoRA per task, equal rows",
-    "LoRI disjoint", "LoRI disjoint, isolated", "LoRI as published",
+    "LoRI disjoint", "LoRI trained isolated", "LoRI as published",
 ]  # fmt: skip
 METHODS: tuple[Method, ...] = (
     "LoRI disjoint",
-    "LoRI disjoint, isolated",
+    "LoRI trained isolated",
     "sequential LoRA",
     "LoRA per task",
     "head alone",
@@ -115,7 +115,7 @@ class Bench:
             seed=unit.seed,
             method="lora" if lora else "lori",
             protection="separate" if lora else "disjoint",
-            read="isolated" if lora or unit.method == "LoRI disjoint, isolated" else "inherited",
+            read="isolated" if lora or unit.method == "LoRI trained isolated" else "inherited",
         )
         if unit.method == "LoRI as published":
             adapter = replace(adapter, protection="overlap", read="cumulative")
@@ -255,7 +255,7 @@ def measured(unit: Unit) -> Mapping[str, object]:
         bench = Bench(unit, Path(scratch))
         learn = {
             "LoRI disjoint": bench.lori,
-            "LoRI disjoint, isolated": bench.lori,
+            "LoRI trained isolated": bench.lori,
             "LoRI as published": bench.lori,
             "sequential LoRA": bench.sequential,
             "head alone": bench.heads,

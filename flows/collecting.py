@@ -8,22 +8,25 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-SELDOM = (100_000, 20, 20)
+SELDOM = (20_000, 10, 10)
 """Thresholds of the three generations; Python's own first one is 700."""
 
 
-def collect_seldom() -> None:
-    """For the rest of this process: one that mostly imports, and keeps nothing large."""
+@contextmanager
+def collecting_seldom() -> Iterator[None]:
+    """Within the block; afterwards as before. For work that mostly imports, and keeps nothing large."""
+    before = gc.get_threshold()
     gc.set_threshold(*SELDOM)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 @contextmanager
 def importing() -> Iterator[None]:
-    """Collect seldom within the block; afterwards as before, with what it made set aside for good."""
-    before = gc.get_threshold()
-    collect_seldom()
-    try:
+    """Collect seldom within the block, and set aside for good what it made: nobody searches it again."""
+    with collecting_seldom():
         yield
-    finally:
-        gc.freeze()
-        gc.set_threshold(*before)
+    gc.collect()
+    gc.freeze()

@@ -11,7 +11,7 @@ import runpy
 import signal
 import sys
 
-from flows.collecting import collect_seldom
+from flows.collecting import collecting_seldom
 from flows.stage_process import LEAVE_SECONDS, StageProcess
 from registry.home import find_home
 
@@ -23,12 +23,17 @@ def main() -> None:
     if os.getpgrp() != os.getpid():  # a container's first process leads a session, and may not
         os.setpgid(0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    collect_seldom()  # the child trains
     early = None
     for sequence in sys.argv[1:]:
         early = StageProcess(find_home(), sequence, grace=LEAVE_SECONDS)
         early.start()
     del sys.argv[1:]  # Prefect's engine would read them
+    with collecting_seldom():  # the child trains; we import much and wait
+        serve(early)
+
+
+def serve(early: StageProcess | None) -> None:
+    """The run, and what follows it."""
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
     from flows.following import Following

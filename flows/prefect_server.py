@@ -152,6 +152,7 @@ def server_command(port: int) -> tuple[str, ...]:
     """What starts Prefect's server on a port of the loopback."""
     return (
         *(sys.executable, "-m", "uvicorn", "--factory"),
+        *("--app-dir", str(Path(__file__).parents[1])),  # a home may hold a folder `flows` too
         *("flows.prefect_app:create_app", "--host", "127.0.0.1", "--port", str(port)),
         *("--log-level", "error", "--lifespan", "on"),
     )

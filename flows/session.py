@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from flows.collecting import collect_seldom
+from flows.collecting import collecting_seldom
 from flows.free_hand import refuse_free_plan
 from flows.plan import Plan, remember_base
 from flows.prefect_server import flush_events, log_to_file, prefect_server
@@ -43,8 +43,8 @@ def learning(
         BadInput, SequenceChanged: as the checks find.
         CheckFailed: the account of `LORI_TOKEN` may not file.
     """
-    collect_seldom()  # the child trains; this process imports much and waits
     with ExitStack() as stack:
+        stack.enter_context(collecting_seldom())  # the child trains; we import much and wait
         place.prepare()
         stack.enter_context(FullDiskTold(home))
         record = stack.enter_context(only_run(home, plan.name))

@@ -1,11 +1,10 @@
 """What a base is, by content: the digest of every stored weight and of what lies beside them. No torch."""
 
 import json
-import mmap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, BinaryIO, Literal
 
 from safetensors import SafetensorError, safe_open
 
@@ -16,15 +15,16 @@ from lori_core.errors import BadInput
 
 _INDEX = "model.safetensors.index.json"
 _OTHER_FILES = ("config.json", "generation_config.json", _INDEX)  # small, but no tokenizer's
+_CHUNK = 1 << 20  # bytes read at a time, so that weights of any size fit
 _VOLATILE = ("_name_or_path", "transformers_version")  # say where and when, not what
 STORED_TYPES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16",
     "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "BOOL": "bool",
     "U64": "uint64", "U32": "uint32", "U16": "uint16", "U8": "uint8", "C64": "complex64",
     "F8_E4M3": "float8_e4m3fn", "F8_E4M3FNUZ": "float8_e4m3fnuz",
-    "F8_E5M2": "float8_e5m2", "F8_E5M2FNUZ": "float8_e5m2fnuz",
+    "F8_E5M2": "float8_e5m2", "F8_E5M2FNUZ": "float8_e5m2fnuz", "F8_E8M0": "float8_e8m0fnu",
 }  # fmt: skip
-"""Element type in a safetensors header -> its name in PyTorch."""
+"""Element type in a safetensors header -> its name in PyTorch. Types of less than a byte are left out."""
 
 
 @dataclass(frozen=True)
@@ -111,27 +111,41 @@ def _stored_digests(file: Path) -> dict[str, str]:
     try:
         with safe_open(file, framework="np"):  # it refuses a header that does not fit the file
             pass
-    except SafetensorError as error:
+        with file.open("rb") as opened:
+            start = 8 + int.from_bytes(opened.read(8), "little")
+            header = json.loads(opened.read(start - 8))
+            header.pop("__metadata__", None)
+            return {name: _digest(opened, start, entry) for name, entry in header.items()}
+    except _UnknownType as error:
+        raise BadInput(
+            f"base {file}: stores weights as {error}",
+            f"an element type among {', '.join(STORED_TYPES)}",
+            "Store them as one of these.",
+        ) from error
+    except (SafetensorError, OSError, ValueError) as error:
         raise BadInput(
             f"base {file}: not a readable safetensors file", "whole weights", "Copy the base again."
         ) from error
-    digests: dict[str, str] = {}
-    with (
-        file.open("rb") as opened,
-        mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
-        memoryview(mapped) as data,
-    ):
-        start = 8 + int.from_bytes(data[:8], "little")
-        for name, entry in json.loads(bytes(data[8:start])).items():
-            if name == "__metadata__":
-                continue
-            if entry["dtype"] not in STORED_TYPES:
-                raise BadInput(
-                    f"base {file}: stores {name} as {entry['dtype']}",
-                    f"an element type among {', '.join(STORED_TYPES)}",
-                    "Store it as one of them.",
-                )
-            first, last = entry["data_offsets"]
-            with data[start + first : start + last] as bits:
-                digests[name] = sha256_array(STORED_TYPES[entry["dtype"]], entry["shape"], bits)
-    return digests
+
+
+class _UnknownType(Exception):
+    """An element type that is none of `STORED_TYPES`."""
+
+
+def _digest(file: BinaryIO, start: int, entry: Mapping[str, Any]) -> str:
+    """Of one weight, as its header describes it; ValueError where the file ends before it does."""
+    if entry["dtype"] not in STORED_TYPES:
+        raise _UnknownType(entry["dtype"])
+    first, last = entry["data_offsets"]
+    file.seek(start + first)
+    parts = _parts(file, last - first)
+    return sha256_array(STORED_TYPES[entry["dtype"]], entry["shape"], parts)
+
+
+def _parts(file: BinaryIO, left: int) -> Iterator[bytes]:
+    while left:
+        part = file.read(min(left, _CHUNK))
+        if not part:
+            raise ValueError("the file ended")
+        left -= len(part)
+        yield part

@@ -153,7 +153,7 @@ def certify(
         shared: the tasks learned, the newest last, as read back from their files.
         model: the base with an adapter (`adapters.attach`), on the CPU. Left holding what the
             newest task reads.
-        base: `base.identify_base` of the base's files.
+        base: `base_identity.identify_base` of the base's files.
         read: the read mode of the sequence.
         probes: task name -> the same inputs at every version.
         previous_logits: those stored with `previous`; needed where it is of another runtime.

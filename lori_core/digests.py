@@ -6,7 +6,7 @@ Identity here is content: equal bits have equal digests wherever they were made.
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from lori_core.errors import BadInput
@@ -28,16 +28,17 @@ def sha256_file(path: Path) -> str:
     return digest.hexdigest()
 
 
-def sha256_array(dtype: str, shape: Sequence[int], bits: bytes | memoryview) -> str:
+def sha256_array(dtype: str, shape: Sequence[int], parts: Iterable[bytes | memoryview]) -> str:
     """The sha256 over `dtype|shape|` and an array's row-major little-endian bytes.
 
     Args:
         dtype: as PyTorch spells it: `float32`, `bfloat16`.
         shape: of the array.
-        bits: its elements; a view is hashed where it lies.
+        parts: its elements, in as many pieces as they come in.
     """
     digest = hashlib.sha256(f"{dtype}|{','.join(map(str, shape))}|".encode())
-    digest.update(bits)
+    for part in parts:
+        digest.update(part)
     return digest.hexdigest()
 
 

@@ -17,7 +17,7 @@ def sha256_tensor(t: Shaped[Tensor, "..."]) -> str:
     flat = t.detach().to("cpu").contiguous().reshape(-1)
     # bf16 has no numpy type; its bytes do. Every platform torch runs on is little-endian.
     bits = flat.view(torch.uint8).numpy().data if flat.numel() else b""
-    return sha256_array(dtype_name(t.dtype), t.shape, bits)
+    return sha256_array(dtype_name(t.dtype), t.shape, [bits])
 
 
 def sha256_tensors(tensors: Mapping[str, Shaped[Tensor, "..."]]) -> str:

@@ -66,7 +66,7 @@ def lab(tmp_path: Path) -> Lab:
 
 @pytest.fixture(scope="session")
 def learned_once(tmp_path_factory: pytest.TempPathFactory) -> Lab:
-    """Three tasks, learned; do not change anything there, other processes of tests read it too."""
+    """Three tasks, learned. Other processes of tests read it too: change nothing that a test looks at."""
 
     def learn(folder: Path) -> None:
         write_sequence(folder, TASKS, more="guards: [color]")
@@ -80,11 +80,12 @@ def learned_once(tmp_path_factory: pytest.TempPathFactory) -> Lab:
 def made_once(name: str, make: Callable[[Path], None], folders: pytest.TempPathFactory) -> Path:
     """A folder that the first process of tests to need it makes, for all of them."""
     ours = folders.getbasetemp()
-    place = ours.parent if "PYTEST_XDIST_WORKER" in os.environ else ours
+    place = ours.parent if ours.name.startswith("popen-") else ours  # pytest-xdist's own name
     folder, made = place / name, place / f"{name}.made"
     with file_lock(place / f"{name}.lock"):
         if not made.exists():
-            shutil.rmtree(folder, ignore_errors=True)  # of one that failed
+            for half in (folder, as_made(folder)):  # of one that failed
+                shutil.rmtree(half, ignore_errors=True)
             folder.mkdir()
             make(folder)
             shutil.copytree(folder, as_made(folder), symlinks=True)
@@ -124,7 +125,7 @@ def a_workshop(folder: Path) -> Lab:
 
 @pytest.fixture(scope="session")
 def adopted_once(tmp_path_factory: pytest.TempPathFactory) -> Lab:
-    """Both adopted; do not change anything there, other processes of tests read it too."""
+    """Both adopted. Other processes of tests read it too: change nothing that a test looks at."""
     return Lab(made_once("adopted", _adopt_both, tmp_path_factory))
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 
 from flows.bound import bound_command
-from flows.prefect_server import embedded_settings, free_port
+from flows.prefect_server import embedded_settings, free_port, server_command
 from registry.store import Registry, open_registry
 
 ROOT = Path(__file__).parents[2]
@@ -88,8 +88,7 @@ class Crew:
         self.home.mkdir(parents=True, exist_ok=True)
         self.prefect = self._member(
             "prefect",
-            *(sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app"),
-            *("--host", "127.0.0.1", "--port", str(self.port), "--log-level", "error"),
+            *server_command(self.port),
             environment={
                 **self.environment,
                 "PREFECT_UI_ENABLED": "false",

@@ -289,10 +289,10 @@ def test_an_adopted_version_is_gated_and_promoted_like_any_other(adopted: Lab) -
 
 
 @pytest.mark.slow
-def test_a_learned_sequence_takes_no_adopted_lora(learned_once: Lab, tmp_path: Path) -> None:
+def test_a_learned_sequence_takes_no_adopted_lora(learned: Lab, tmp_path: Path) -> None:
     lora = a_lora(tmp_path / "lora")
     test = write_rows(tmp_path / "test.jsonl", rows("color", "test", 8))
-    answer = learned_once.lori("adopt", lora, "--as", "tiny", "--test", test, *HOW)
+    answer = learned.lori("adopt", lora, "--as", "tiny", "--test", test, *HOW)
     assert (answer.returncode, "was learned here" in answer.stderr) == (2, True)
 
 

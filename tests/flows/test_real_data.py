@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.data, needs_real_data]
 
 
 MEMORY_IS_KEPT = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 33)}
-"""Of glibc: attention over 400 tokens asks for blocks of 160 MB, and half the time went to fresh pages."""
+"""Of glibc (2.35 on takes so much): attention over 400 tokens asks for blocks of 160 MB, and half the time went to fresh pages."""
 
 
 def test_real_rows_of_every_kind_pass_through_the_corridor_on_stories260k(tmp_path: Path) -> None:

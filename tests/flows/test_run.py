@@ -209,7 +209,7 @@ def elsewhere(learned_once: Lab, tmp_path_factory: pytest.TempPathFactory) -> La
     """The first task, learned again in another home from a base of its own."""
     other = Lab(tmp_path_factory.mktemp("elsewhere"))
     shutil.copytree(learned_once.folder / "base", other.folder / "base")
-    write_sequence(other.folder, TASKS[:1])
+    write_sequence(other.folder, TASKS[:1], name="elsewhere")
     answer = other.lori("run", other.file)
     assert answer.returncode == 0, answer.stderr
     return other
@@ -220,7 +220,7 @@ def test_verify_names_the_tensor_of_a_base_that_changed(elsewhere: Lab) -> None:
     original = weights.read_bytes()
     try:
         flip_bit(weights, -5)
-        answer = elsewhere.lori("verify", "tiny/1")
+        answer = elsewhere.lori("verify", "elsewhere/1")
     finally:
         weights.write_bytes(original)
     assert answer.returncode == 1
@@ -315,7 +315,10 @@ def test_check_shows_what_is_learned_and_estimates_nothing_for_what_is(learned_o
 
 
 def test_the_same_seed_gives_the_same_digests_elsewhere(learned_once: Lab, elsewhere: Lab) -> None:
-    here, there = json_of(learned_once, "versions", "tiny"), json_of(elsewhere, "versions", "tiny")
+    here, there = (
+        json_of(learned_once, "versions", "tiny"),
+        json_of(elsewhere, "versions", "elsewhere"),
+    )
     assert isinstance(here, list)
     assert isinstance(there, list)
     for digest in ("adapter_sha256", "mask_sha256"):

@@ -1,11 +1,18 @@
 """The smallest real bases as folders, and task adapters with random contents."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
-from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM
+from transformers import (
+    BertConfig,
+    BertModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
 
 from lori_core.artifact import read_task_file
 from lori_core.config import AdapterConfig, BaseConfig
@@ -136,3 +143,19 @@ def rewrite_header(path: Path, changes: Mapping[str, object]) -> None:
     header = {k: v for k, v in {**stored.header, **changes}.items() if v is not None}
     header["sha256"] = sha256_json({k: v for k, v in header.items() if k != "sha256"})
     save_file(dict(stored.tensors), path, metadata={"lori": canonical_json(header)})
+
+
+def edit_config(base: BaseConfig, **changes: object) -> None:
+    path = Path(base.path) / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def tokenizer_folder(folder: Path, tokens: int) -> None:
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+
+    vocabulary = {"<unk>": 0, "<eos>": 1} | {f"w{i}": i for i in range(2, tokens)}
+    inner = Tokenizer(WordLevel(vocabulary, unk_token="<unk>"))
+    PreTrainedTokenizerFast(
+        tokenizer_object=inner, unk_token="<unk>", eos_token="<eos>"
+    ).save_pretrained(folder)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import DebertaV2Config, DebertaV2Model, PreTrainedTokenizerFast
+from transformers import DebertaV2Config, DebertaV2Model
 
 from lori_core.adapters import adapter_shapes
 from lori_core.base import (
@@ -23,23 +23,13 @@ from lori_core.base_identity import identify_base
 from lori_core.config import AdapterConfig, BaseConfig
 from lori_core.errors import BadInput
 from lori_core.seeded import seeded_a
-from tests.lori_core.adapter_cases import VOCABULARY, bert_folder, flip_bit, llama_folder
-
-
-def edit_config(base: BaseConfig, **changes: object) -> None:
-    path = Path(base.path) / "config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
-
-
-def tokenizer_folder(folder: Path, tokens: int) -> None:
-    from tokenizers import Tokenizer
-    from tokenizers.models import WordLevel
-
-    vocabulary = {"<unk>": 0, "<eos>": 1} | {f"w{i}": i for i in range(2, tokens)}
-    inner = Tokenizer(WordLevel(vocabulary, unk_token="<unk>"))
-    PreTrainedTokenizerFast(
-        tokenizer_object=inner, unk_token="<unk>", eos_token="<eos>"
-    ).save_pretrained(folder)
+from tests.lori_core.adapter_cases import (
+    VOCABULARY,
+    bert_folder,
+    edit_config,
+    llama_folder,
+    tokenizer_folder,
+)
 
 
 @pytest.fixture
@@ -371,70 +361,6 @@ def test_a_tokenizer_of_another_form_is_refused(name: str, text: str, llama: Bas
     (Path(llama.path) / name).write_text(text)
     with pytest.raises(BadInput, match=r"its (tokenizer|\w+\.json) "):
         load_tokenizer(llama)
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["spm.model", "vocab.txt", "chat_template.jinja", "additional_chat_templates/tool.jinja"],
-)
-def test_every_file_a_tokenizer_may_be_read_from_is_part_of_the_identity(
-    name: str, llama: BaseConfig
-) -> None:
-    before = identify_base(llama.path)
-    path = Path(llama.path) / name
-    path.parent.mkdir(exist_ok=True)
-    path.write_text("x")
-    assert identify_base(llama.path).tokenizer != before.tokenizer
-
-
-def test_the_tokens_that_end_an_answer_are_part_of_the_identity(llama: BaseConfig) -> None:
-    path = Path(llama.path) / "generation_config.json"
-    stored = json.loads(path.read_text())
-    before = identify_base(llama.path)
-    path.write_text(json.dumps({**stored, "eos_token_id": [2, 3]}))
-    assert identify_base(llama.path).digest != before.digest
-    path.write_text(json.dumps({**stored, "transformers_version": "9.9.9"}))
-    assert identify_base(llama.path) == before
-
-
-def test_identity_is_content_and_not_place(llama: BaseConfig, tmp_path: Path) -> None:
-    shutil.copytree(llama.path, tmp_path / "copy")
-    edit_config(BaseConfig(path=str(tmp_path / "copy")), transformers_version="9.9.9")
-    one, two = identify_base(llama.path), identify_base(tmp_path / "copy")
-    assert one == two
-    assert one.tensors.keys() == load_file(Path(llama.path) / "model.safetensors").keys()
-
-
-def test_one_bit_of_a_weight_changes_the_identity_and_names_the_tensor(llama: BaseConfig) -> None:
-    before = identify_base(llama.path)
-    flip_bit(Path(llama.path) / "model.safetensors", -3)
-    after = identify_base(llama.path)
-    assert before.digest != after.digest
-    assert [n for n in before.tensors if before.tensors[n] != after.tensors[n]] == [
-        "model.norm.weight"
-    ]
-
-
-def test_config_tokenizer_and_dtype_are_part_of_the_identity(llama: BaseConfig) -> None:
-    digests = {identify_base(llama.path).digest, identify_base(llama.path, dtype="bfloat16").digest}
-    tokenizer_folder(Path(llama.path), 10)
-    digests.add(identify_base(llama.path).digest)
-    edit_config(llama, rms_norm_eps=1e-3)
-    digests.add(identify_base(llama.path).digest)
-    assert len(digests) == 4
-
-
-def test_sharded_weights_are_all_hashed_and_a_missing_shard_is_named(
-    llama: BaseConfig, tmp_path: Path
-) -> None:
-    whole = identify_base(llama.path)
-    load_causal(llama).save_pretrained(tmp_path / "shards", max_shard_size="5KB")
-    shards = sorted((tmp_path / "shards").glob("*.safetensors"))
-    assert len(shards) > 1
-    assert identify_base(tmp_path / "shards").tensors == whole.tensors
-    shards[0].unlink()
-    with pytest.raises(BadInput, match=shards[0].name):
-        identify_base(tmp_path / "shards")
 
 
 def test_a_tokenizer_without_padding_takes_its_end_token_and_adds_none(llama: BaseConfig) -> None:
