@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import _TYPES, load_file, save_file
 
+from lori_core.base import load_causal
 from lori_core.base_identity import STORED_TYPES, identify_base
 from lori_core.config import BaseConfig
 from lori_core.errors import BadInput
