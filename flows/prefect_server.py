@@ -215,7 +215,12 @@ def log_to_file(path: Path) -> None:
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     names = [name for name in logging.root.manager.loggerDict if name.startswith("prefect")]
     for logger in [logging.getLogger(), *map(logging.getLogger, names)]:
-        loud = [each for each in logger.handlers if isinstance(each, PrefectConsoleHandler)]
+        loud = [
+            each
+            for each in logger.handlers
+            if isinstance(each, PrefectConsoleHandler)
+            or (isinstance(each, logging.StreamHandler) and each.stream is sys.stderr)
+        ]  # the second is what its client's own threads log with
         for each in loud:
             logger.removeHandler(each)
         if loud:

@@ -47,6 +47,36 @@ def test_a_flow_runs_on_a_server_of_ours_and_says_nothing_on_stderr(tmp_path: Pa
     assert (tmp_path / "prefect" / "prefect.db").exists()
 
 
+LOGGED = """
+import logging, sys
+from pathlib import Path
+from flows.prefect_server import log_to_file
+import prefect._internal.concurrency.services
+log_to_file(Path(sys.argv[1]))
+for name in ("prefect", "prefect._internal.concurrency"):
+    logging.getLogger(name).error("said by %s", name)
+"""
+
+
+def test_what_prefects_client_logs_in_threads_of_its_own_goes_to_the_file_too(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "prefect.log"
+    answer = subprocess.run(
+        [sys.executable, "-c", LOGGED, str(file)],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PREFECT_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert (answer.stdout, answer.stderr) == ("", "")
+    said = file.read_text()
+    assert [
+        said.count(f"said by {name}\n") for name in ("prefect", "prefect._internal.concurrency")
+    ] == [1, 1]
+
+
 def test_the_embedded_server_keeps_to_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
