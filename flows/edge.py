@@ -58,6 +58,8 @@ class Edge(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; turn our errors into a line and an exit code."""
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as flows.stage_process says
+        # What we start is `python -m flows...`: a folder `flows` where the user stands is not ours.
+        os.environ["PYTHONSAFEPATH"] = "1"
         warnings.filterwarnings("ignore", category=FutureWarning)  # the libraries' own affairs
         try:
             return super().invoke(ctx)

@@ -231,6 +231,24 @@ def test_a_home_that_was_there_is_as_it_was_and_lists_no_sequence(learned: Lab) 
 
 
 @pytest.mark.slow
+def test_folders_named_as_our_packages_are_are_not_taken_for_them(lab: Lab) -> None:
+    """A folder `flows` is what most who use Prefect stand beside."""
+    for name in ("flows", "registry", "lori_core", "dashboard"):
+        (lab.folder / name).mkdir()
+        (lab.folder / name / "__init__.py").write_text("raise SystemExit('not ours')")
+    ours = {key: value for key, value in os.environ.items() if key != "PYTHONSAFEPATH"}
+    answer = subprocess.run(
+        [str(Path(sys.executable).with_name("lori")), "run", str(lab.file)],
+        env={**ours, "LORI_HOME": str(lab.home), "PYTHONPATH": str(ROOT)},
+        cwd=lab.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (answer.returncode, "learned tiny/1" in answer.stdout) == (0, True), answer.stderr
+
+
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_is_told_in_the_last_line(lab: Lab) -> None:
     edit(lab, "learning_rate_dense: 2e-2", "learning_rate_dense: 1e30")
     answer = lab.lori("run", lab.file)
