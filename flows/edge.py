@@ -29,6 +29,7 @@ NO_ROOM = frozenset(
 STOPPED = "Stopped."
 ENDING = (signal.SIGINT, signal.SIGTERM)
 REMINDER = signal.SIGUSR1
+SAFE_PATH = "PYTHONSAFEPATH"
 
 AGAIN_SECONDS = 0.5
 """Between two raises of a stop that is held up: every level of Prefect holds it up once."""
@@ -58,8 +59,7 @@ class Edge(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; turn our errors into a line and an exit code."""
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as flows.stage_process says
-        # What we start is `python -m flows...`: a folder `flows` where the user stands is not ours.
-        os.environ["PYTHONSAFEPATH"] = "1"
+        ctx.with_resource(no_imports_from_here())
         warnings.filterwarnings("ignore", category=FutureWarning)  # the libraries' own affairs
         try:
             return super().invoke(ctx)
@@ -79,6 +79,20 @@ class Edge(click.Group):
             if error.errno not in NO_ROOM:
                 raise
             refuse(str(unwritable(error.filename or "a file", error.strerror or "")), 2)
+
+
+@contextmanager
+def no_imports_from_here() -> Iterator[None]:
+    """What is started meanwhile is `python -m flows...`: a folder `flows` where the user stands is not ours."""
+    before = os.environ.get(SAFE_PATH)
+    os.environ[SAFE_PATH] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[SAFE_PATH]
+        else:
+            os.environ[SAFE_PATH] = before
 
 
 def refuse(message: str, code: int) -> NoReturn:
