@@ -1,6 +1,6 @@
 """The table of `benchmarks.classification`, as Markdown, from the units measured so far.
 
-    python -m benchmarks.classification_report [--train-rows 2000] [--test-rows 500] [--matmul medium]
+    python -m benchmarks.classification_report [--train-rows 2000] [--test-rows 500] [--matmul medium] [--batch 8]
 
 Two tables: every method at its entry rate (the best of seed 0 on dev rows) over its seeds, and the
 whole grid at seed 0, learning accuracy against backward transfer. What was not measured is not in
@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 
-from benchmarks.classification import METHODS, ORDER
-from benchmarks.results import RESULTS
+from benchmarks.classification import METHODS, ORDER, Settings
 from lori_core.forgetting import ScoreMatrix
 
 
@@ -112,9 +111,17 @@ def main() -> None:
     arguments.add_argument("--train-rows", type=int, default=2000)
     arguments.add_argument("--test-rows", type=int, default=500)
     arguments.add_argument("--matmul", choices=("highest", "medium"), default="highest")
+    arguments.add_argument("--batch", type=int, default=8)
     options = arguments.parse_args()
-    rows = f"{options.train_rows}x{options.test_rows}-{options.matmul}"
-    units = measured(RESULTS / "classification" / rows)
+    settings = Settings(
+        data=Path(),
+        model=Path(),
+        train_rows=options.train_rows,
+        test_rows=options.test_rows,
+        matmul=options.matmul,
+        batch=options.batch,
+    )
+    units = measured(settings.folder)
     print("\n".join(entry_table(units)))
     print()
     print("\n".join(grid_table(units)))

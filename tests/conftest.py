@@ -1,8 +1,11 @@
 """What all tests share: the order they are given out in, and a heap that stays cheap to search."""
 
 import gc
+from pathlib import Path
 
 import pytest
+
+from tests.made_once import made_once, make_prefect_store
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -20,3 +23,9 @@ def what_came_before_is_not_searched_again() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session")
+def prefect_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """For `made_once.begin_with`."""
+    return made_once("prefect-store", make_prefect_store, tmp_path_factory)

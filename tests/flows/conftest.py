@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from registry.home import file_lock
 from tests.flows.tiny import rows, tiny_base, write_rows, write_sequence
+from tests.made_once import as_made, begin_with, made_once
 
 if TYPE_CHECKING:
     from tests.flows.prefect_cases import PrefectPlace
@@ -64,6 +64,12 @@ def lab(tmp_path: Path) -> Lab:
     return Lab(tmp_path)
 
 
+@pytest.fixture
+def with_prefect(lab: Lab, prefect_store: Path) -> None:
+    """Prefect's own store is made in its home."""
+    begin_with(prefect_store, lab.home)
+
+
 @pytest.fixture(scope="session")
 def learned_once(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     """Three tasks, learned. Other processes of tests read it too: change nothing that a test looks at."""
@@ -75,27 +81,6 @@ def learned_once(tmp_path_factory: pytest.TempPathFactory) -> Lab:
         assert answer.returncode == 0, answer.stderr
 
     return Lab(made_once("learned", learn, tmp_path_factory))
-
-
-def made_once(name: str, make: Callable[[Path], None], folders: pytest.TempPathFactory) -> Path:
-    """A folder that the first process of tests to need it makes, for all of them."""
-    ours = folders.getbasetemp()
-    place = ours.parent if ours.name.startswith("popen-") else ours  # pytest-xdist's own name
-    folder, made = place / name, place / f"{name}.made"
-    with file_lock(place / f"{name}.lock"):
-        if not made.exists():
-            for half in (folder, as_made(folder)):  # of one that failed
-                shutil.rmtree(half, ignore_errors=True)
-            folder.mkdir()
-            make(folder)
-            shutil.copytree(folder, as_made(folder), symlinks=True)
-            made.touch()
-    return folder
-
-
-def as_made(folder: Path) -> Path:
-    """Its copy, which nobody has open: what is copied again is whole."""
-    return folder.with_name(f"{folder.name}-as-made")
 
 
 @pytest.fixture
@@ -169,11 +154,13 @@ def wait_until() -> Callable[[Callable[[], bool]], None]:
 
 
 @pytest.fixture(scope="session")
-def prefect_place_once(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[PrefectPlace]":
+def prefect_place_once(
+    tmp_path_factory: pytest.TempPathFactory, prefect_store: Path
+) -> "Iterator[PrefectPlace]":
     """One Prefect server for pools, schedules and automations."""
     from tests.flows.prefect_cases import a_prefect_place
 
-    with a_prefect_place(tmp_path_factory.mktemp("prefect")) as place:
+    with a_prefect_place(tmp_path_factory.mktemp("prefect"), prefect_store) as place:
         yield place
 
 

@@ -121,7 +121,7 @@ class PrefectPlace:
 
 
 @contextmanager
-def a_prefect_place(folder: Path) -> Iterator[PrefectPlace]:
+def a_prefect_place(folder: Path, store: Path) -> Iterator[PrefectPlace]:
     """A server, with this process's Prefect pointed at it."""
     more = {
         "PREFECT_WORKER_QUERY_SECONDS": "2",
@@ -129,7 +129,7 @@ def a_prefect_place(folder: Path) -> Iterator[PrefectPlace]:
         "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
     }
     with (
-        a_crew(folder, more=more) as crew,
+        a_crew(folder, store, more=more) as crew,
         temporary_settings(updates={PREFECT_API_URL: crew.url}),
     ):
         yield PrefectPlace(crew)

@@ -28,9 +28,14 @@ IMPOSSIBLE = "gate: {min_learning: 1.0}"
 @pytest.mark.slow
 def test_a_request_outlasts_every_service_and_a_second_person_makes_it_the_champion(
     tmp_path: Path,
+    prefect_store: Path,
 ) -> None:
     """With a worker that may not promote; with one that may, `auto` needs nobody."""
-    with a_crew(tmp_path) as crew, crew.registry() as registry, _receiver() as (url, heard):
+    with (
+        a_crew(tmp_path, prefect_store) as crew,
+        crew.registry() as registry,
+        _receiver() as (url, heard),
+    ):
         say = Desk(crew, _token(Desk(crew).done("accounts", "first", "ada")))
         tom, ben = say.other("tom", "trainer"), say.other("ben", "reviewer")
         say.done("webhooks", "add", "chat", url, "--kind", "gate-refused", "--kind", "requested")

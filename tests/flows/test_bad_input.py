@@ -230,6 +230,7 @@ def test_a_home_that_was_there_is_as_it_was_and_lists_no_sequence(learned: Lab) 
     assert [each["sequence"] for each in json.loads(shown.stdout)] == ["tiny"]
 
 
+@pytest.mark.usefixtures("with_prefect")
 @pytest.mark.slow
 def test_folders_named_as_our_packages_are_are_not_taken_for_them(lab: Lab) -> None:
     """A folder `flows` is what most who use Prefect stand beside."""
@@ -248,6 +249,7 @@ def test_folders_named_as_our_packages_are_are_not_taken_for_them(lab: Lab) -> N
     assert (answer.returncode, "learned tiny/1" in answer.stdout) == (0, True), answer.stderr
 
 
+@pytest.mark.usefixtures("with_prefect")
 @pytest.mark.slow
 def test_a_loss_that_is_no_number_is_told_in_the_last_line(lab: Lab) -> None:
     edit(lab, "learning_rate_dense: 2e-2", "learning_rate_dense: 1e30")

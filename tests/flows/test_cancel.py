@@ -39,8 +39,9 @@ def a_long_task(folder: Path, resources: str = "") -> Path:
 @pytest.mark.slow
 def test_cancel_ends_the_group_within_ten_seconds_and_what_is_stopped_goes_on(
     tmp_path: Path,
+    prefect_store: Path,
 ) -> None:
-    with a_crew(tmp_path) as crew, crew.registry() as registry:
+    with a_crew(tmp_path, prefect_store) as crew, crew.registry() as registry:
         worker = crew.worker("worker", TRAINER)
         submitted(registry, a_long_task(tmp_path))
         stages = crew.home / "stages"
@@ -70,8 +71,9 @@ def test_cancel_ends_the_group_within_ten_seconds_and_what_is_stopped_goes_on(
 @pytest.mark.slow
 def test_cancel_ends_processes_that_train_together_also_where_one_of_them_hears_nothing(
     tmp_path: Path,
+    prefect_store: Path,
 ) -> None:
-    with a_crew(tmp_path) as crew, crew.registry() as registry:
+    with a_crew(tmp_path, prefect_store) as crew, crew.registry() as registry:
         crew.worker("worker", TRAINER)
         submitted(registry, a_long_task(tmp_path, "    resources: {processes: 2}\n"))
         stages = crew.home / "stages"

@@ -9,6 +9,7 @@ import pytest
 
 from tests.flows.conftest import Lab
 from tests.flows.tiny import write_sequence
+from tests.made_once import begin_with
 
 pytestmark = pytest.mark.slow
 
@@ -119,10 +120,11 @@ def forget_decisions(home: Path) -> None:
     [("auto", "tiny@champion is tiny/1", 1), ("approval", "waits for a second person", None)],
 )
 def test_run_promotes_as_far_as_the_sequence_file_allows(
-    tmp_path: Path, promotion: str, told: str, champion: int | None
+    tmp_path: Path, prefect_store: Path, promotion: str, told: str, champion: int | None
 ) -> None:
     write_sequence(tmp_path, ("color",), more=f"promotion: {promotion}\n{WARN}")
     lab = Lab(tmp_path)
+    begin_with(prefect_store, lab.home)
     answer = lab.lori("run", lab.file)
     assert answer.returncode == 0, answer.stderr
     assert told in answer.stdout + answer.stderr

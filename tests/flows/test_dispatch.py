@@ -64,8 +64,10 @@ def test_files_that_lie_in_the_home_are_never_moved(
 
 
 @pytest.mark.slow
-def test_a_worker_whose_dispatcher_has_a_bug_says_so_and_ends(tmp_path: Path) -> None:
-    with a_crew(tmp_path) as crew:
+def test_a_worker_whose_dispatcher_has_a_bug_says_so_and_ends(
+    tmp_path: Path, prefect_store: Path
+) -> None:
+    with a_crew(tmp_path, prefect_store) as crew:
         worker = crew.worker("worker", (*STAND_IN[:-1], "broken"))
         assert worker.process is not None
         assert worker.process.wait(timeout=120) == 1
@@ -73,12 +75,14 @@ def test_a_worker_whose_dispatcher_has_a_bug_says_so_and_ends(tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_a_dropped_file_starts_a_run_within_thirty_seconds(tmp_path: Path) -> None:
+def test_a_dropped_file_starts_a_run_within_thirty_seconds(
+    tmp_path: Path, prefect_store: Path
+) -> None:
     file = write_sequence(tmp_path, ("color",))
     drops = tmp_path / "drops"
     drops.mkdir()
     sent = file.read_text().replace("./base", "../base").replace("rows/", "../rows/")
-    with a_crew(tmp_path) as crew, crew.registry() as registry:
+    with a_crew(tmp_path, prefect_store) as crew, crew.registry() as registry:
         Submissions(registry).watch(str(drops), 0, "tests")
         worker = crew.worker("worker")
         wait_until(lambda: "started" in worker.log.read_text(), 120, crew.said)

@@ -46,13 +46,13 @@ def size(prompts, outputs, rows):
 
 @pytest.mark.slow
 def test_cells_are_scored_by_two_workers_and_one_that_is_killed_costs_time_alone(
-    tmp_path: Path, learned_once: Lab
+    tmp_path: Path, prefect_store: Path, learned_once: Lab
 ) -> None:
     meet = tmp_path / "meet"
     meet.mkdir()
     for task in ("color", "size"):
         (meet / task).touch()  # hold whoever scores it
-    with a_crew(tmp_path, more={"MEET": str(meet), "STAND_IN_LIMIT": "1"}) as crew:
+    with a_crew(tmp_path, prefect_store, more={"MEET": str(meet), "STAND_IN_LIMIT": "1"}) as crew:
         workers = [crew.worker(name, TRAINER) for name in ("worker-1", "worker-2")]
         with crew.registry() as registry:
             submitted(registry, _file(tmp_path))

@@ -19,8 +19,9 @@ pytestmark = pytest.mark.slow
 
 def test_one_process_learns_what_comes_next_and_each_arrival_has_a_run_in_prefect(
     tmp_path: Path,
+    prefect_store: Path,
 ) -> None:
-    with a_crew(tmp_path) as crew, crew.registry() as registry:
+    with a_crew(tmp_path, prefect_store) as crew, crew.registry() as registry:
         for number in range(3):
             send(registry, "alpha", number)
         worker = crew.worker("worker")
@@ -40,8 +41,9 @@ def test_one_process_learns_what_comes_next_and_each_arrival_has_a_run_in_prefec
 
 def test_killed_cancelled_and_stopped_amid_the_second_it_is_as_amid_the_first(
     tmp_path: Path,
+    prefect_store: Path,
 ) -> None:
-    with a_crew(tmp_path) as crew, crew.registry() as registry:
+    with a_crew(tmp_path, prefect_store) as crew, crew.registry() as registry:
         send(registry, "alpha", 0)
         for number in (1, 2, 3):
             send(registry, "alpha", number, seconds=8.0)

@@ -19,6 +19,7 @@ from lori_core.config import ResourcesConfig
 from tests.flows.conftest import ROOT, Lab
 from tests.flows.ranked import FOR_EVER, TWO, calibrate_spec
 from tests.flows.tiny import write_sequence
+from tests.made_once import begin_with
 
 pytestmark = pytest.mark.slow
 
@@ -89,10 +90,11 @@ def test_when_the_run_is_killed_none_is_left(tmp_path: Path, wait_until: WaitUnt
 
 
 def test_a_sequence_of_tasks_of_two_and_of_one_process_is_learned_and_verified(
-    tmp_path: Path,
+    tmp_path: Path, prefect_store: Path
 ) -> None:
     write_sequence(tmp_path, ("color", "size"))
     lab = Lab(tmp_path)
+    begin_with(prefect_store, lab.home)
     text = lab.file.read_text(encoding="utf-8")
     asked = text.replace("- name: color\n", "- name: color\n    resources: {processes: 2}\n")
     lab.file.write_text(asked, encoding="utf-8")

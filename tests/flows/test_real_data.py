@@ -8,6 +8,7 @@ import pytest
 from registry.store import open_registry
 from tests.flows.conftest import Lab
 from tests.flows.real_data import cl_order, lori_order, needs_real_data
+from tests.made_once import begin_with
 
 pytestmark = [pytest.mark.slow, pytest.mark.data, needs_real_data]
 
@@ -16,8 +17,11 @@ MEMORY_IS_KEPT = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD
 """Of glibc (2.35 on takes so much): attention over 400 tokens asks for blocks of 160 MB, and half the time went to fresh pages."""
 
 
-def test_real_rows_of_every_kind_pass_through_the_corridor_on_stories260k(tmp_path: Path) -> None:
+def test_real_rows_of_every_kind_pass_through_the_corridor_on_stories260k(
+    tmp_path: Path, prefect_store: Path
+) -> None:
     lab = Lab(tmp_path)
+    begin_with(prefect_store, lab.home)
     file = lori_order(tmp_path, train=200, test=20)
     answer = lab.lori("run", file, timeout=900, environment=MEMORY_IS_KEPT)
     assert answer.returncode == 0, answer.stderr[-2000:]
@@ -37,8 +41,11 @@ def test_real_rows_of_every_kind_pass_through_the_corridor_on_stories260k(tmp_pa
     assert verified.returncode == 0, verified.stdout[-2000:]
 
 
-def test_an_encoder_learns_real_classification_and_forgets_exactly_nothing(tmp_path: Path) -> None:
+def test_an_encoder_learns_real_classification_and_forgets_exactly_nothing(
+    tmp_path: Path, prefect_store: Path
+) -> None:
     lab = Lab(tmp_path)
+    begin_with(prefect_store, lab.home)
     answer = lab.lori(
         "run", cl_order(tmp_path, ("agnews", "dbpedia"), train=256, test=40), timeout=900
     )

@@ -17,6 +17,7 @@ from registry.store import open_registry
 from tests.flows.conftest import ROOT, TASKS, Lab
 from tests.flows.kills import finished_stages
 from tests.flows.tiny import rows, write_rows, write_sequence
+from tests.made_once import begin_with
 
 pytestmark = pytest.mark.slow
 
@@ -205,11 +206,14 @@ def len_of_header(path: Path) -> int:
 
 
 @pytest.fixture(scope="module")
-def elsewhere(learned_once: Lab, tmp_path_factory: pytest.TempPathFactory) -> Lab:
+def elsewhere(
+    learned_once: Lab, prefect_store: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Lab:
     """The first task, learned again in another home from a base of its own."""
     other = Lab(tmp_path_factory.mktemp("elsewhere"))
     shutil.copytree(learned_once.folder / "base", other.folder / "base")
     write_sequence(other.folder, TASKS[:1], name="elsewhere")
+    begin_with(prefect_store, other.home)
     answer = other.lori("run", other.file)
     assert answer.returncode == 0, answer.stderr
     return other
@@ -340,6 +344,7 @@ def run_with_two_stages_finished(
     return process, psutil.Process(process.pid).children(recursive=True)
 
 
+@pytest.mark.usefixtures("with_prefect")
 def test_a_stop_is_not_held_up_by_a_server_that_is_gone(lab: Lab, wait_until: WaitUntil) -> None:
     process, children = run_with_two_stages_finished(lab, wait_until)
     for server in (child for child in children if "uvicorn" in child.cmdline()):
@@ -351,6 +356,7 @@ def test_a_stop_is_not_held_up_by_a_server_that_is_gone(lab: Lab, wait_until: Wa
     assert psutil.wait_procs(children, timeout=5)[1] == []
 
 
+@pytest.mark.usefixtures("with_prefect")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_everything_and_the_next_run_goes_on(
     lab: Lab,

@@ -207,8 +207,11 @@ def proved(lab: Lab) -> bool:
     return answer.returncode == 0 and bool(json.loads(answer.stdout)["ok"])
 
 
+@pytest.mark.usefixtures("with_prefect")
 @pytest.mark.slow
-def test_a_home_goes_from_run_to_up_and_back_and_nothing_is_left_behind(lab: Lab) -> None:
+def test_a_home_goes_from_run_to_up_and_back_and_nothing_is_left_behind(
+    lab: Lab,
+) -> None:
     write_sequence(lab.folder, ("color",))
     assert lab.lori("run", lab.file).returncode == 0
 
@@ -262,6 +265,7 @@ def test_a_home_goes_from_run_to_up_and_back_and_nothing_is_left_behind(lab: Lab
     assert lab.lori("doctor").returncode == 0
 
 
+@pytest.mark.usefixtures("with_prefect")
 @pytest.mark.slow
 def test_killing_the_supervisor_while_it_learns_leaves_no_process_and_the_next_goes_on(
     lab: Lab,

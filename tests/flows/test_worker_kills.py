@@ -20,10 +20,11 @@ TASKS = ("color", "size", "animal")
 @pytest.mark.slow
 def test_worker_flow_and_child_killed_in_one_sequence_leave_the_bits_of_an_undisturbed_run(
     tmp_path: Path,
+    prefect_store: Path,
 ) -> None:
     file = write_sequence(tmp_path, TASKS)
     run_to_the_end(file, tmp_path / "undisturbed")
-    with a_crew(tmp_path) as crew, crew.registry() as registry:
+    with a_crew(tmp_path, prefect_store) as crew, crew.registry() as registry:
         worker = crew.worker("worker", TRAINER)
         submitted(registry, file)
         wait_until(lambda: len(Arrivals(registry).arrivals()) == len(TASKS), 120, crew.said)

@@ -17,9 +17,11 @@ from tests.flows.stand_in import LEASE, seen, send
 
 
 @pytest.fixture(scope="module")
-def crew(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crew]:
+def crew(tmp_path_factory: pytest.TempPathFactory, prefect_store: Path) -> Iterator[Crew]:
     """Two workers that run one stand-in each."""
-    with a_crew(tmp_path_factory.mktemp("crew"), more={"STAND_IN_LIMIT": "1"}) as crew:
+    with a_crew(
+        tmp_path_factory.mktemp("crew"), prefect_store, more={"STAND_IN_LIMIT": "1"}
+    ) as crew:
         with crew.registry():
             pass
         crew.worker("one")

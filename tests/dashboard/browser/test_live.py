@@ -22,11 +22,11 @@ LONG = 3000
 
 
 def test_progress_moves_on_an_open_page_while_a_task_trains(
-    chromium: Browser, tmp_path: Path
+    chromium: Browser, tmp_path: Path, prefect_store: Path
 ) -> None:
     file = write_sequence(tmp_path, ("color",))
     file.write_text(file.read_text().replace("num_train_epochs: 4", f"num_train_epochs: {LONG}"))
-    with a_crew(tmp_path) as crew:
+    with a_crew(tmp_path, prefect_store) as crew:
         crew.worker("worker", TRAINER)
         sent = subprocess.run(
             [sys.executable, "-m", "flows.cli", "submit", str(file)],
