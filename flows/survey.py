@@ -15,7 +15,7 @@ from lori_core.capacity import CapacityPlan, plan_capacity
 from lori_core.cells import needed_cells, read_modes, served_in
 from lori_core.config import SequenceConfig, task_sparsity
 from lori_core.encoding import EncodedRows, encoder_text
-from lori_core.estimates import Estimate, Load, estimate
+from lori_core.estimates import Estimate, Load, estimate, steps_of
 from lori_core.evaluation import evaluate_causal, evaluate_encoder
 from lori_core.phases import Lesson
 from lori_core.probes import PROBES_PER_TASK
@@ -58,6 +58,9 @@ class TaskSurvey:
     encoded: EncodedRows
 
     labels: tuple[str, ...]
+
+    steps: int
+    """Of one phase; one epoch of few rows in large batches is few."""
 
     @property
     def shown(self) -> Sequence[ShownRow]:
@@ -111,9 +114,9 @@ def survey(plan: Plan, learned: int, tell: Callable[[str], None]) -> Survey:
         audit = audited(task)[1]
         rows = load_task(task, work.chat)
         labels = work.labels_of(rows)
-        tasks.append(
-            TaskSurvey(task.name, rows, audit, work.encode(task, rows.train, labels), labels)
-        )
+        encoded = work.encode(task, rows.train, labels)
+        steps = steps_of(task.training, len(encoded.rows))
+        tasks.append(TaskSurvey(task.name, rows, audit, encoded, labels, steps))
     tell("timing a few steps and answers")
     loads = [_load(config, work, tasks, place) for place in range(learned, len(tasks))]
     found = estimate(work.model, loads, work.ground(), clock=time.perf_counter)

@@ -14,6 +14,7 @@ from pathlib import Path
 from peft import PeftModel
 
 from lori_core.adapters import read_a, read_b, write_a, write_b
+from lori_core.config import TrainingConfig
 from lori_core.encoding import IGNORED
 from lori_core.heads import freeze_head, head_state, load_head
 from lori_core.order import row_order
@@ -96,7 +97,9 @@ def estimate(
         lesson = load.lesson
         cost = measure_steps(model, lesson, ground, clock=clock, steps=steps)
         phases = 1 if ground.adapter.method == "lora" else 2
-        training[lesson.task] = phases * (cost.phase + cost.step * steps_of(lesson))
+        training[lesson.task] = phases * (
+            cost.phase + cost.step * steps_of(lesson.training, len(lesson.rows))
+        )
         row = measure_answers(load.answer, clock=clock, rows=answers)
         evaluation[lesson.task] = row * load.evaluated
     return Estimate(
@@ -107,10 +110,10 @@ def estimate(
     )
 
 
-def steps_of(lesson: Lesson) -> int:
-    """Optimiser steps of one phase of a task."""
-    rows = max(1, round(lesson.training.num_train_epochs * len(lesson.rows)))
-    return -(-rows // lesson.training.train_batch_size)
+def steps_of(training: TrainingConfig, rows: int) -> int:
+    """Optimiser steps of one phase of a task with so many training rows."""
+    seen = max(1, round(training.num_train_epochs * rows))
+    return -(-seen // training.train_batch_size)
 
 
 def measure_steps(

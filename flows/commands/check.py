@@ -11,6 +11,7 @@ from flows.commands.options import FilePath, as_json, tell_home
 if TYPE_CHECKING:
     from flows.plan import Plan
     from flows.survey import Survey, TaskSurvey
+    from lori_core.config import AdapterConfig
 
 
 @click.command()
@@ -84,6 +85,7 @@ def _task_json(task: "TaskSurvey") -> dict[str, object]:
         "test": len(task.rows.test),
         "cut": task.encoded.cut,
         "dropped": len(task.encoded.dropped),
+        "steps": task.steps,
         "labels": list(task.labels),
         "shown": [{"prompt": each.prompt, "learned": each.completion} for each in task.shown],
         "audit": [
@@ -101,6 +103,24 @@ def spoilt_lines(cut: int, dropped: int, rows: int) -> Iterator[str]:
         yield f"  warning: {dropped} of {rows} training rows do not fit in max_length and are dropped"
 
 
+FEW_STEPS = 100
+"""At 57 steps a task hardly learned past what it inherited, at 225 it did (docs/lab-notebook.md)."""
+
+
+def few_steps_lines(steps: int) -> Iterator[str]:
+    """A phase too short for a task that starts from what others wrote."""
+    if steps < FEW_STEPS:
+        yield (
+            f"  few steps: {steps} a phase, to learn past what earlier tasks wrote; a smaller "
+            "train_batch_size or more num_train_epochs gives more (docs/method.md, Which read)"
+        )
+
+
+def builds_on_others(adapter: "AdapterConfig") -> bool:
+    """Whether a task starts from what the tasks before it wrote."""
+    return adapter.protection != "separate" and adapter.read != "isolated"
+
+
 def _print(plan: "Plan", found: "Survey", learned: int) -> None:
     """The same for people; what is learned stands in «marks»."""
     for task, planned in zip(found.tasks, found.capacity.tasks, strict=True):
@@ -109,7 +129,7 @@ def _print(plan: "Plan", found: "Survey", learned: int) -> None:
         dropped = len(task.encoded.dropped)
         click.echo(
             f"  rows: {len(task.rows.train)} train ({task.encoded.cut} cut, {dropped} dropped), "
-            f"{len(task.rows.test)} test"
+            f"{len(task.rows.test)} test; {task.steps} steps a phase"
         )
         share = planned.budget / found.capacity.total
         click.echo(
@@ -120,6 +140,9 @@ def _print(plan: "Plan", found: "Survey", learned: int) -> None:
             click.echo(f"  {finding.severity}: {finding.what} (first: {finding.examples[0]})")
         for line in spoilt_lines(task.encoded.cut, dropped, len(task.rows.train)):
             click.echo(line)
+        if planned.position > 1 and builds_on_others(plan.config.adapter):
+            for line in few_steps_lines(task.steps):
+                click.echo(line)
         if not (task.audit.findings or task.encoded.cut or dropped):
             click.echo("  audit: nothing found")
         for example in task.shown:

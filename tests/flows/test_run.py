@@ -309,11 +309,19 @@ def test_another_read_mode_is_scored_once(learned: Lab) -> None:
     assert "0 cells scored now" in again.stdout
 
 
+def steps_taken(lab: Lab) -> int:
+    """Of the first training, as its log has them."""
+    logs = [json.loads(path.read_text()) for path in lab.home.glob("stages/train-*/log.json")]
+    (steps,) = {log["train"]["steps"] for log in logs if log["task"] == "color"}
+    return int(steps)
+
+
 def test_check_shows_what_is_learned_and_estimates_nothing_for_what_is(learned_once: Lab) -> None:
     found = json_of(learned_once, "check", str(learned_once.file))
     assert isinstance(found, dict)
     assert found["learned"] == 3
     assert found["tasks"][0]["shown"][0]["learned"] == "red"
+    assert found["tasks"][0]["steps"] == steps_taken(learned_once)
     assert found["estimate"]["seconds"] == 0.0
     assert found["capacity"]["tasks"][2]["free_after"] == found["capacity"]["entries"] // 4
 

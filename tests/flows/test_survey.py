@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from flows.commands.check import spoilt_lines
+from flows.commands.check import builds_on_others, few_steps_lines, spoilt_lines
 from flows.survey import cells_to_score, gate_oddities, rows_for_guards
 from lori_core.config import (
     AdapterConfig,
@@ -73,3 +73,13 @@ def test_rows_that_are_cut_or_dropped_are_told_beside_the_audit() -> None:
         "  warning: 798 of 800 training rows are cut to fit in max_length",
         "  warning: 1 of 800 training rows do not fit in max_length and are dropped",
     ]
+
+
+def test_few_steps_are_told_of_a_task_that_builds_on_others() -> None:
+    (line,) = few_steps_lines(57)
+    assert line.startswith("  few steps: 57 a phase")
+    assert list(few_steps_lines(100)) == []
+    inherited = AdapterConfig(read="inherited")
+    assert builds_on_others(inherited)
+    assert not builds_on_others(replace(inherited, read="isolated"))
+    assert not builds_on_others(replace(inherited, read="isolated", protection="separate"))
