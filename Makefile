@@ -7,7 +7,7 @@ export DO_NOT_TRACK := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: demo test check types bench soak screenshots format docs clean
+.PHONY: setup demo test check types bench soak screenshots format docs clean
 
 $(STAMP): pyproject.toml constraints.txt
 	@echo "Setting up $(VENV) (a few minutes the first time)"
@@ -27,14 +27,16 @@ test: export OMP_WAIT_POLICY := PASSIVE
 test: $(STAMP)  ## every test, slow ones too; those on real data need LORI_DATA and LORI_MODELS
 	$(BIN)/python -m pytest -q -rs --numprocesses=4 --dist=loadfile --no-loadscope-reorder --durations=60
 
-check: $(STAMP)  ## what CI runs
+setup: $(STAMP)  ## what every other target does first
+
+check: $(STAMP)  ## what CI runs; the tests are run beside the type checker, which stops nothing early
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports
 	$(MAKE) --no-print-directory --jobs=2 types test
 
-types: $(STAMP)  ## types and the direction of imports; in `check` beside the tests, which often wait
+types: $(STAMP)  ## in `check` beside the tests, which often wait
 	$(BIN)/mypy
-	$(BIN)/lint-imports
 
 bench: $(STAMP)  ## measure what we claim and rewrite docs/performance.md
 	MALLOC_MMAP_THRESHOLD_=65536 $(BIN)/python -m benchmarks.step_cost

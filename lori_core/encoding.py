@@ -207,7 +207,7 @@ def collate_causal(
 
 def collate_encoder(
     rows: Sequence[EncodedRow], pad_id: int
-) -> dict[str, Int[Tensor, "rows *tokens"]]:
+) -> dict[str, Int[Tensor, "rows *tokens"]]:  # noqa: F821  (a shape)
     """As `collate_causal`, with labels of shape (rows,): one class each."""
     return {**_padded_inputs(rows, pad_id), "labels": torch.tensor([row.labels[0] for row in rows])}
 

@@ -27,5 +27,5 @@ def what_came_before_is_not_searched_again() -> None:
 
 @pytest.fixture(scope="session")
 def prefect_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """For `made_once.begin_with`."""
+    """A home in which Prefect made its own store; `copy_prefect_store` copies that."""
     return made_once("prefect-store", make_prefect_store, tmp_path_factory)

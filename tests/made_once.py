@@ -32,17 +32,22 @@ def as_made(folder: Path) -> Path:
 
 def make_prefect_store(home: Path) -> None:
     """A home in which Prefect's server made its own store, and nothing else was done."""
-    from flows.prefect_server import PrefectServer
+    from flows.prefect_server import TRIES, PrefectServer
 
     (home / "prefect").mkdir()
     server = PrefectServer(home)
-    server.start()
-    try:
-        assert server.wait(), server.log.read_text(errors="replace")
-    finally:
-        server.stop()
+    made = False
+    for _ in range(TRIES):  # another process may take its port first
+        server.start()
+        try:
+            made = server.wait()
+        finally:
+            server.stop()
+        if made:
+            return
+    raise AssertionError(server.log.read_text(errors="replace"))
 
 
-def begin_with(store: Path, home: Path) -> None:
-    """Give a new home what Prefect takes four seconds of a core to make, the same each time."""
+def copy_prefect_store(store: Path, home: Path) -> None:
+    """Give a new home a copy of what Prefect takes four seconds of a core to make, the same each time."""
     shutil.copytree(as_made(store) / "prefect", home / "prefect")

@@ -11,7 +11,7 @@ from flows.commands.options import FilePath, as_json, tell_home
 if TYPE_CHECKING:
     from flows.plan import Plan
     from flows.survey import Survey, TaskSurvey
-    from lori_core.config import AdapterConfig
+    from lori_core.config import Read
 
 
 @click.command()
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def check(file: Path, json_: bool) -> None:
     """Read FILE as `run` would and train nothing.
 
-    Shows rendered rows with what is learned marked, what is cut or dropped, the audit of the rows,
-    the capacity plan, and estimates of time and memory.
+    Shows rendered rows with what is learned marked, what is cut or dropped, the steps of a phase, the
+    audit of the rows, the capacity plan, and estimates of time and memory.
     """
     from flows.checks import check_rows
     from flows.learn_file import learned_already
@@ -51,7 +51,15 @@ def survey_json(plan: "Plan", found: "Survey", learned: int) -> dict[str, object
     return {
         "sequence": plan.name,
         "learned": learned,
-        "tasks": [_task_json(task) for task in found.tasks],
+        "tasks": [
+            {
+                **_task_json(task),
+                "few_steps": few_steps(
+                    task.steps, position, learned=learned, read=plan.config.adapter.read
+                ),
+            }
+            for position, task in enumerate(found.tasks, start=1)
+        ],
         "capacity": {
             "entries": found.capacity.total,
             "tasks": [
@@ -104,21 +112,13 @@ def spoilt_lines(cut: int, dropped: int, rows: int) -> Iterator[str]:
 
 
 FEW_STEPS = 100
-"""At 57 steps a task hardly learned past what it inherited, at 225 it did (docs/lab-notebook.md)."""
+"""Chosen between 57, where a task hardly learned past what it inherited, and 225, where it did
+(docs/lab-notebook.md, Real classification)."""
 
 
-def few_steps_lines(steps: int) -> Iterator[str]:
-    """A phase too short for a task that starts from what others wrote."""
-    if steps < FEW_STEPS:
-        yield (
-            f"  few steps: {steps} a phase, to learn past what earlier tasks wrote; a smaller "
-            "train_batch_size or more num_train_epochs gives more (docs/method.md, Which read)"
-        )
-
-
-def builds_on_others(adapter: "AdapterConfig") -> bool:
-    """Whether a task starts from what the tasks before it wrote."""
-    return adapter.protection != "separate" and adapter.read != "isolated"
+def few_steps(steps: int, position: int, *, learned: int, read: "Read") -> bool:
+    """Whether a task still to be learned starts from what others wrote, with few steps to do it."""
+    return steps < FEW_STEPS and position > max(1, learned) and read != "isolated"
 
 
 def _print(plan: "Plan", found: "Survey", learned: int) -> None:
@@ -129,8 +129,13 @@ def _print(plan: "Plan", found: "Survey", learned: int) -> None:
         dropped = len(task.encoded.dropped)
         click.echo(
             f"  rows: {len(task.rows.train)} train ({task.encoded.cut} cut, {dropped} dropped), "
-            f"{len(task.rows.test)} test; {task.steps} steps a phase"
+            f"{len(task.rows.test)} test; each phase takes {task.steps} steps"
         )
+        if few_steps(task.steps, planned.position, learned=learned, read=plan.config.adapter.read):
+            click.echo(
+                f"  note: {task.steps} steps are few to learn past what earlier tasks wrote; a smaller "
+                "train_batch_size or more num_train_epochs gives more (docs/method.md, Which read)"
+            )
         share = planned.budget / found.capacity.total
         click.echo(
             f"  capacity: {planned.budget} of {found.capacity.total} entries of B ({share:.1%}), "
@@ -140,9 +145,6 @@ def _print(plan: "Plan", found: "Survey", learned: int) -> None:
             click.echo(f"  {finding.severity}: {finding.what} (first: {finding.examples[0]})")
         for line in spoilt_lines(task.encoded.cut, dropped, len(task.rows.train)):
             click.echo(line)
-        if planned.position > 1 and builds_on_others(plan.config.adapter):
-            for line in few_steps_lines(task.steps):
-                click.echo(line)
         if not (task.audit.findings or task.encoded.cut or dropped):
             click.echo("  audit: nothing found")
         for example in task.shown:

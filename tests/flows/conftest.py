@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.flows.tiny import rows, tiny_base, write_rows, write_sequence
-from tests.made_once import as_made, begin_with, made_once
+from tests.made_once import as_made, copy_prefect_store, made_once
 
 if TYPE_CHECKING:
     from tests.flows.prefect_cases import PrefectPlace
@@ -66,8 +66,8 @@ def lab(tmp_path: Path) -> Lab:
 
 @pytest.fixture
 def with_prefect(lab: Lab, prefect_store: Path) -> None:
-    """Prefect's own store is made in its home."""
-    begin_with(prefect_store, lab.home)
+    """The home of `lab` holds a copy of a store that Prefect made."""
+    copy_prefect_store(prefect_store, lab.home)
 
 
 @pytest.fixture(scope="session")

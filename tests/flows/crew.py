@@ -17,7 +17,7 @@ import psutil
 from flows.bound import bound_command
 from flows.prefect_server import embedded_settings, free_port, server_command
 from registry.store import Registry, open_registry
-from tests.made_once import begin_with
+from tests.made_once import copy_prefect_store
 
 ROOT = Path(__file__).parents[2]
 STAND_IN = (sys.executable, "-m", "tests.flows.stand_in", "worker")
@@ -148,11 +148,11 @@ def a_crew(
 ) -> Iterator[Crew]:
     """A running Prefect server and whoever joins; nothing of it is left afterwards.
 
-    Prefect makes its own store, or begins with a copy of one (`made_once.begin_with`).
+    Prefect makes its own store, or begins with a copy of one (`made_once.copy_prefect_store`).
     """
     crew = Crew(folder, more or {})
     if store is not None:
-        begin_with(store, crew.home)
+        copy_prefect_store(store, crew.home)
     try:
         crew.start_prefect()
         yield crew

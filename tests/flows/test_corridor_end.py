@@ -9,7 +9,7 @@ import pytest
 
 from tests.flows.conftest import Lab
 from tests.flows.tiny import write_sequence
-from tests.made_once import begin_with
+from tests.made_once import copy_prefect_store
 
 pytestmark = pytest.mark.slow
 
@@ -124,7 +124,7 @@ def test_run_promotes_as_far_as_the_sequence_file_allows(
 ) -> None:
     write_sequence(tmp_path, ("color",), more=f"promotion: {promotion}\n{WARN}")
     lab = Lab(tmp_path)
-    begin_with(prefect_store, lab.home)
+    copy_prefect_store(prefect_store, lab.home)
     answer = lab.lori("run", lab.file)
     assert answer.returncode == 0, answer.stderr
     assert told in answer.stdout + answer.stderr

@@ -19,7 +19,7 @@ from lori_core.config import ResourcesConfig
 from tests.flows.conftest import ROOT, Lab
 from tests.flows.ranked import FOR_EVER, TWO, calibrate_spec
 from tests.flows.tiny import write_sequence
-from tests.made_once import begin_with
+from tests.made_once import copy_prefect_store
 
 pytestmark = pytest.mark.slow
 
@@ -94,7 +94,7 @@ def test_a_sequence_of_tasks_of_two_and_of_one_process_is_learned_and_verified(
 ) -> None:
     write_sequence(tmp_path, ("color", "size"))
     lab = Lab(tmp_path)
-    begin_with(prefect_store, lab.home)
+    copy_prefect_store(prefect_store, lab.home)
     text = lab.file.read_text(encoding="utf-8")
     asked = text.replace("- name: color\n", "- name: color\n    resources: {processes: 2}\n")
     lab.file.write_text(asked, encoding="utf-8")

@@ -8,7 +8,7 @@ import pytest
 from registry.store import open_registry
 from tests.flows.conftest import Lab
 from tests.flows.real_data import cl_order, lori_order, needs_real_data
-from tests.made_once import begin_with
+from tests.made_once import copy_prefect_store
 
 pytestmark = [pytest.mark.slow, pytest.mark.data, needs_real_data]
 
@@ -21,7 +21,7 @@ def test_real_rows_of_every_kind_pass_through_the_corridor_on_stories260k(
     tmp_path: Path, prefect_store: Path
 ) -> None:
     lab = Lab(tmp_path)
-    begin_with(prefect_store, lab.home)
+    copy_prefect_store(prefect_store, lab.home)
     file = lori_order(tmp_path, train=200, test=20)
     answer = lab.lori("run", file, timeout=900, environment=MEMORY_IS_KEPT)
     assert answer.returncode == 0, answer.stderr[-2000:]
@@ -45,7 +45,7 @@ def test_an_encoder_learns_real_classification_and_forgets_exactly_nothing(
     tmp_path: Path, prefect_store: Path
 ) -> None:
     lab = Lab(tmp_path)
-    begin_with(prefect_store, lab.home)
+    copy_prefect_store(prefect_store, lab.home)
     answer = lab.lori(
         "run", cl_order(tmp_path, ("agnews", "dbpedia"), train=256, test=40), timeout=900
     )

@@ -17,7 +17,7 @@ from registry.store import open_registry
 from tests.flows.conftest import ROOT, TASKS, Lab
 from tests.flows.kills import finished_stages
 from tests.flows.tiny import rows, write_rows, write_sequence
-from tests.made_once import begin_with
+from tests.made_once import copy_prefect_store
 
 pytestmark = pytest.mark.slow
 
@@ -213,7 +213,7 @@ def elsewhere(
     other = Lab(tmp_path_factory.mktemp("elsewhere"))
     shutil.copytree(learned_once.folder / "base", other.folder / "base")
     write_sequence(other.folder, TASKS[:1], name="elsewhere")
-    begin_with(prefect_store, other.home)
+    copy_prefect_store(prefect_store, other.home)
     answer = other.lori("run", other.file)
     assert answer.returncode == 0, answer.stderr
     return other
@@ -309,8 +309,8 @@ def test_another_read_mode_is_scored_once(learned: Lab) -> None:
     assert "0 cells scored now" in again.stdout
 
 
-def steps_taken(lab: Lab) -> int:
-    """Of the first training, as its log has them."""
+def steps_of_color(lab: Lab) -> int:
+    """Of its training, as the log has them."""
     logs = [json.loads(path.read_text()) for path in lab.home.glob("stages/train-*/log.json")]
     (steps,) = {log["train"]["steps"] for log in logs if log["task"] == "color"}
     return int(steps)
@@ -321,7 +321,11 @@ def test_check_shows_what_is_learned_and_estimates_nothing_for_what_is(learned_o
     assert isinstance(found, dict)
     assert found["learned"] == 3
     assert found["tasks"][0]["shown"][0]["learned"] == "red"
-    assert found["tasks"][0]["steps"] == steps_taken(learned_once)
+    assert found["tasks"][0]["steps"] == steps_of_color(learned_once)
+    assert not any(task["few_steps"] for task in found["tasks"])  # all are learned
+    told = learned_once.lori("check", learned_once.file).stdout
+    assert f"each phase takes {steps_of_color(learned_once)} steps" in told
+    assert "steps are few" not in told
     assert found["estimate"]["seconds"] == 0.0
     assert found["capacity"]["tasks"][2]["free_after"] == found["capacity"]["entries"] // 4
 

@@ -2,13 +2,14 @@ from dataclasses import replace
 
 import pytest
 
-from flows.commands.check import builds_on_others, few_steps_lines, spoilt_lines
+from flows.commands.check import few_steps, spoilt_lines
 from flows.survey import cells_to_score, gate_oddities, rows_for_guards
 from lori_core.config import (
     AdapterConfig,
     BaseConfig,
     DataSource,
     GateConfig,
+    Read,
     SequenceConfig,
     TaskConfig,
 )
@@ -75,11 +76,18 @@ def test_rows_that_are_cut_or_dropped_are_told_beside_the_audit() -> None:
     ]
 
 
-def test_few_steps_are_told_of_a_task_that_builds_on_others() -> None:
-    (line,) = few_steps_lines(57)
-    assert line.startswith("  few steps: 57 a phase")
-    assert list(few_steps_lines(100)) == []
-    inherited = AdapterConfig(read="inherited")
-    assert builds_on_others(inherited)
-    assert not builds_on_others(replace(inherited, read="isolated"))
-    assert not builds_on_others(replace(inherited, read="isolated", protection="separate"))
+@pytest.mark.parametrize(
+    ("steps", "position", "learned", "read", "few"),
+    [
+        (57, 2, 0, "inherited", True),
+        (57, 2, 1, "cumulative", True),
+        (57, 1, 0, "inherited", False),  # it starts from nothing
+        (57, 2, 2, "inherited", False),  # nothing can be changed about it
+        (57, 2, 0, "isolated", False),
+        (100, 2, 0, "inherited", False),
+    ],
+)
+def test_few_steps_are_told_of_a_task_that_is_to_learn_past_others(
+    steps: int, position: int, learned: int, read: Read, few: bool
+) -> None:
+    assert few_steps(steps, position, learned=learned, read=read) == few

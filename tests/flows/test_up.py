@@ -209,9 +209,7 @@ def proved(lab: Lab) -> bool:
 
 @pytest.mark.usefixtures("with_prefect")
 @pytest.mark.slow
-def test_a_home_goes_from_run_to_up_and_back_and_nothing_is_left_behind(
-    lab: Lab,
-) -> None:
+def test_a_home_goes_from_run_to_up_and_back_and_nothing_is_left_behind(lab: Lab) -> None:
     write_sequence(lab.folder, ("color",))
     assert lab.lori("run", lab.file).returncode == 0
 

@@ -25,7 +25,7 @@ from tests.dashboard.browser.watching import (
 )
 from tests.flows.conftest import TASKS, Lab
 from tests.flows.tiny import write_sequence
-from tests.made_once import begin_with
+from tests.made_once import copy_prefect_store
 
 pytestmark = pytest.mark.slow
 
@@ -53,7 +53,7 @@ def learned(tmp_path_factory: pytest.TempPathFactory, prefect_store: Path) -> It
     folder = tmp_path_factory.mktemp("story")
     write_sequence(folder, TASKS, more=LENIENT)
     lab = Lab(folder)
-    begin_with(prefect_store, lab.home)
+    copy_prefect_store(prefect_store, lab.home)
     answer = lab.lori("run", lab.file)
     assert answer.returncode == 0, answer.stderr
     copy = Path(shutil.copytree(lab.home, folder / "team", symlinks=True))
