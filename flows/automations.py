@@ -154,10 +154,15 @@ def put(client: "SyncPrefectClient", wanted: "AutomationCore") -> bool:
         return True
     wanted = wanted.model_copy(update={"enabled": found[0].enabled})
     _keep_one(client, wanted.name)
-    if found[0].model_dump(mode="json", exclude={"id"}) == wanted.model_dump(mode="json"):
+    if is_as(found[0], wanted):
         return False
     client.update_automation(found[0].id, wanted)
     return True
+
+
+def is_as(found: "Automation", wanted: "AutomationCore") -> bool:
+    """Whether the server has it as we want it. As Python values: as JSON, sets would have an order."""
+    return found.model_dump(exclude={"id"}) == wanted.model_dump()
 
 
 def named(client: "SyncPrefectClient", name: str) -> "list[Automation]":

@@ -1,5 +1,6 @@
 """What Prefect does by itself, on a real server with its own worker."""
 
+import itertools
 import json
 import threading
 import time
@@ -15,6 +16,7 @@ from flows.automations import (
     apply_automations,
     automation_of,
     automations,
+    is_as,
     named,
     prepare_server,
     put,
@@ -49,6 +51,24 @@ def a_listener() -> Iterator[tuple[str, list[dict[str, object]]]]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+def test_an_automation_is_as_wanted_in_whatever_order_its_events_come() -> None:
+    from uuid import uuid4
+
+    from prefect.events.schemas.automations import Automation
+
+    names = (f"prefect.flow-run.{number}" for number in itertools.count())
+    one = next(names)
+    other = next(name for name in names if [*{one, name}] != [*{name, one}])  # one slot for both
+    wish = next(each for each in automations() if each.name == "lori: failed runs")
+    wanted, found = (
+        automation_of(replace(wish, event=events), uuid4(), None)
+        for events in ((one, other), (other, one))
+    )
+    assert is_as(Automation(id=uuid4(), **found.model_dump()), wanted)
+    less = automation_of(replace(wish, event=(one,)), uuid4(), None)
+    assert not is_as(Automation(id=uuid4(), **less.model_dump()), wanted)
 
 
 def test_automations_made_twice_are_one_and_what_is_off_stays_off(
