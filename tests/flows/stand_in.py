@@ -77,8 +77,9 @@ def learn_soon(arrival: int, token: int) -> State[Any]:
 
 def run_child(work: Work) -> int:
     """Have the child record the arrival; the version is how many were learned before, and one."""
-    if work.arrival.document.get("then") == "sleep" and work.arrival.attempt == 1:
-        sleep_and_write(work)
+    asleep = work.home / f"asleep-{work.arrival.id}"  # the first attempt may never get this far
+    if work.arrival.document.get("then") == "sleep" and not asleep.exists():
+        sleep_and_write(work, asleep)
     seen = work.home / "seen"
     seen.mkdir(exist_ok=True)
     arrival = work.arrival
@@ -99,13 +100,16 @@ def run_child(work: Work) -> int:
     return 1 + len(before)
 
 
-def sleep_and_write(work: Work) -> None:
-    """Wait to be stopped for longer than the lease; then try every kind of write, and say how it went."""
+def sleep_and_write(work: Work, asleep: Path) -> None:
+    """Wait to be stopped for longer than the lease; then try every kind of write, and say how it went.
+
+    `asleep` will hold this process's id.
+    """
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the lease's thread would spare us the trouble
     arrival, registry = work.arrival, work.registry
     fence = Fence(arrival=arrival.id, token=arrival.token)
     arrivals = Arrivals(registry)
-    (work.home / f"asleep-{arrival.id}").write_text(str(os.getpid()))
+    write_json(asleep, os.getpid())
     while arrivals.arrival(arrival.id).token == arrival.token:
         time.sleep(0.2)
     sequence = SequenceRecord(
