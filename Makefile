@@ -7,15 +7,20 @@ export DO_NOT_TRACK := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 export HF_HUB_OFFLINE ?= 1
 
+# Tests start hundreds of processes that import our packages; none should compile them again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup demo test check types bench soak screenshots format docs clean
 
+# pip would compile on one core. Some libraries ship files for other Pythons, which never compile.
 $(STAMP): pyproject.toml constraints.txt
 	@echo "Setting up $(VENV) (a few minutes the first time)"
 	@start=$$(date +%s); \
 	$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else "Python 3.11 to 3.13 is needed; say make PYTHON=/path/to/python3.11")' && \
 	$(PYTHON) -m venv $(VENV) && \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt pip setuptools && \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]' && \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[dev]' && \
+	{ $(BIN)/python -m compileall -qq --workers 0 $(VENV)/lib || true; } && \
 	touch $(STAMP) && \
 	echo "set-up took $$(( $$(date +%s) - start )) s"
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.flows.prepared import STARTED, run_prepared
 from tests.flows.tiny import rows, tiny_base, write_rows, write_sequence
 from tests.made_once import as_made, copy_prefect_store, made_once
 
@@ -46,9 +47,12 @@ class Lab:
         environment: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
         ours = {"LORI_HOME": str(home or self.home), "PYTHONPATH": str(ROOT)}
+        theirs = {**os.environ, **ours, **(environment or {})}
+        if arguments[0] not in STARTED:
+            return run_prepared(tuple(map(str, arguments)), theirs, self.folder, timeout)
         return subprocess.run(
             [sys.executable, "-m", "flows.cli", *map(str, arguments)],
-            env={**os.environ, **ours, **(environment or {})},
+            env=theirs,
             cwd=self.folder,
             capture_output=True,
             text=True,

@@ -1,11 +1,15 @@
+import json
+import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from flows.cli import COMMANDS, lori
+from tests.flows.conftest import Lab
 
 HEAVY = ("torch", "transformers", "prefect", "mlflow", "sqlalchemy")
 
@@ -76,3 +80,17 @@ def test_a_limit_is_shown_as_it_was_typed(command: str) -> None:
     answer = CliRunner().invoke(lori, [command, "--limit", "9" * 26])
     assert answer.exit_code == 2
     assert f"{'9' * 26} is not in the range" in answer.stderr
+
+
+@pytest.mark.slow
+def test_the_installed_command_proves_what_was_learned(learned_once: Lab) -> None:
+    """Most tests run what starts nothing in prepared processes; here is one as its user has it."""
+    answer = subprocess.run(
+        [Path(sys.executable).with_name("lori"), "verify", "tiny/2", "--json"],
+        env={**os.environ, "LORI_HOME": str(learned_once.home)},
+        cwd=learned_once.folder,
+        capture_output=True,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert all(check["ok"] for check in json.loads(answer.stdout)["checks"])

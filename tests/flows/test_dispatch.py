@@ -16,7 +16,7 @@ from tests.registry.servers import NotHere
 
 @pytest.mark.slow
 def test_each_arrival_is_learned_once_in_order_and_alone_whoever_is_killed(tmp_path: Path) -> None:
-    size = Size(arrivals=12, sequences=3, workers=2, kills=1)
+    size = Size(arrivals=9, sequences=3, workers=2, kills=1)
     try:
         survive(tmp_path, size)
     except NotHere as reason:

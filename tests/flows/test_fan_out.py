@@ -66,9 +66,12 @@ def test_cells_are_scored_by_two_workers_and_one_that_is_killed_costs_time_alone
             assert [Arrivals(registry).arrival(1).state] == ["learned"]
             assert {ours, theirs} == _ended(meet, "color"), "each scored one of the two cells"
             _, theirs = _told_apart(crew.home, _scoring(meet, "size"))
-            helper = psutil.Process(theirs).parent()
+            scorer = psutil.Process(theirs)
+            helper = scorer.parent()
             assert helper is not None
             helper.kill()
+            psutil.wait_procs([scorer], timeout=30)  # else it may score before its end reaches it
+            assert not scorer.is_running() or scorer.status() == psutil.STATUS_ZOMBIE
             (meet / "size").unlink()
             wait_until(lambda: Arrivals(registry).arrival(2).state == "learned", 120, crew.said)
             assert theirs not in _ended(meet, "size")

@@ -22,7 +22,7 @@ def test_real_rows_of_every_kind_pass_through_the_corridor_on_stories260k(
 ) -> None:
     lab = Lab(tmp_path)
     copy_prefect_store(prefect_store, lab.home)
-    file = lori_order(tmp_path, train=200, test=20)
+    file = lori_order(tmp_path, train=170, test=20)
     answer = lab.lori("run", file, timeout=900, environment=MEMORY_IS_KEPT)
     assert answer.returncode == 0, answer.stderr[-2000:]
     with open_registry(lab.home) as registry:
