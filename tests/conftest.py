@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.made_once import made_once, make_prefect_store
+from tests.made_once import copy_tables, made_once, make_prefect_store, make_tables
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -29,3 +29,9 @@ def what_came_before_is_not_searched_again() -> None:
 def prefect_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home in which Prefect made its own store; `copy_prefect_store` copies that."""
     return made_once("prefect-store", make_prefect_store, tmp_path_factory)
+
+
+@pytest.fixture
+def tables(home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Our store is in the test's home already, empty, as its migrations leave it."""
+    copy_tables(made_once("tables", make_tables, tmp_path_factory), home)

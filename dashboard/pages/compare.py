@@ -18,7 +18,7 @@ from lori_core.errors import BadInput, CheckFailed
 from registry.comparing import Comparison, Difference, compare
 from registry.plain import LARGEST, one_line
 
-router = APIRouter()
+router = APIRouter(include_in_schema=False)
 
 SIZE = 50
 """Tasks on a page."""

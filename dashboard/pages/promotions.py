@@ -38,7 +38,7 @@ from registry.roles import Action, allow, may, promotes_as
 from registry.store import Registry
 from registry.timeline import Shown
 
-router = APIRouter()
+router = APIRouter(include_in_schema=False)
 
 FormName = Literal["promote", "rollback", "gate", "freeze", "thaw", "answer", "at"]
 """A form of the page; `answer` is that of a waiting request."""

@@ -32,7 +32,7 @@ def home(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def registry(home: Path, tmp_path: Path) -> Iterator[Registry]:
+def registry(home: Path, tables: None, tmp_path: Path) -> Iterator[Registry]:
     """Three tasks declared, the first one learned and filed; MLflow stood in for by a folder."""
     folder = FolderArtifacts(tmp_path / "store")
     with open_registry(home, artifacts=folder, aliases=FakeAliases()) as registry:

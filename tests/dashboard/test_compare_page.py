@@ -23,7 +23,7 @@ from registry.store import Registry, open_registry
 
 
 @pytest.fixture
-def lab(home: Path, tmp_path: Path) -> Iterator[Lab]:
+def lab(home: Path, tables: None, tmp_path: Path) -> Iterator[Lab]:
     """`assistant` forgot safety and learned math; `other` learned the same two another way."""
     folder = FolderArtifacts(tmp_path / "store")
     with open_registry(home, artifacts=folder) as registry:

@@ -28,7 +28,7 @@ Labels = tuple[tuple[str, str], ...]
 
 
 @pytest.fixture
-def registry(home: Path, tmp_path: Path) -> Iterator[Registry]:
+def registry(home: Path, tables: None, tmp_path: Path) -> Iterator[Registry]:
     store = FolderArtifacts(tmp_path / "store")
     with open_registry(home, artifacts=store, aliases=FakeAliases()) as registry:
         learn(registry, tmp_path / "made", 2)

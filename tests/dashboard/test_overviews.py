@@ -29,7 +29,7 @@ OWNER = Actor(name="os:root", role="admin", account=False)
 
 
 @pytest.fixture
-def bare(home: Path, tmp_path: Path) -> Iterator[Registry]:
+def bare(home: Path, tables: None, tmp_path: Path) -> Iterator[Registry]:
     folder = FolderArtifacts(tmp_path / "store")
     with open_registry(home, artifacts=folder, aliases=FakeAliases()) as registry:
         yield registry

@@ -34,7 +34,7 @@ FILES = {"adapter_config.json": b'{"r": 4}', "adapter_model.safetensors": bytes(
 
 
 @pytest.fixture
-def lab(home: Path, tmp_path: Path) -> Iterator[Lab]:
+def lab(home: Path, tables: None, tmp_path: Path) -> Iterator[Lab]:
     with open_registry(home, artifacts=artifacts(tmp_path), aliases=FakeAliases()) as registry:
         yield filled(registry, tmp_path / "files")
 

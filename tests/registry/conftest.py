@@ -16,6 +16,7 @@ from registry_examples import declare, version_record, write_files
 from servers import NotHere, PostgreSQL, postgresql
 
 from registry.arrivals import Arrivals
+from registry.database import Database
 from registry.home import HOME_VARIABLE
 from registry.settings import (
     REGISTRY_VARIABLE,
@@ -38,7 +39,7 @@ def home(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def registry(home: Path) -> Iterator[Registry]:
+def registry(home: Path, tables: None) -> Iterator[Registry]:
     with open_registry(home) as registry:
         declare(registry)
         yield registry
@@ -75,7 +76,7 @@ def folder(tmp_path: Path) -> FolderArtifacts:
 
 
 @pytest.fixture
-def learned(home: Path, files: Path, folder: FolderArtifacts) -> Iterator[Registry]:
+def learned(home: Path, tables: None, files: Path, folder: FolderArtifacts) -> Iterator[Registry]:
     """Three tasks declared, the first one learned and filed."""
     with open_registry(home, artifacts=folder) as registry:
         declare(registry)
@@ -116,8 +117,30 @@ def database_kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(scope="session")
+def database_with_tables(server: PostgreSQL) -> str:
+    """A database of the server that has our tables, for others to begin as."""
+    url = server.database()
+    database = Database(url.replace("postgresql://", "postgresql+psycopg://"))
+    database.prepare()
+    database.close()
+    return url
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def tables_kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """As `database_kind`, with our tables there already: what is not about making them asks for this."""
+    if request.param == "sqlite":
+        request.getfixturevalue("tables")
+    else:
+        like = request.getfixturevalue("database_with_tables")
+        server: PostgreSQL = request.getfixturevalue("server")
+        monkeypatch.setenv(REGISTRY_VARIABLE, server.database(like))
+    return str(request.param)
+
+
 @pytest.fixture
-def arrivals(database_kind: str, home: Path) -> Iterator[Arrivals]:
+def arrivals(tables_kind: str, home: Path) -> Iterator[Arrivals]:
     """The queue of a fresh registry, on SQLite and on a PostgreSQL server."""
     with open_registry(home) as registry:
         yield Arrivals(registry)

@@ -17,7 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import psutil
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, make_url, text
 
 
 class NotHere(Exception):
@@ -31,13 +31,14 @@ class PostgreSQL:
     data: Path
     uri: str
 
-    def database(self) -> str:
-        """The URL of a fresh, empty database."""
+    def database(self, like: str = "") -> str:
+        """The URL of a fresh database: an empty one, or a copy of the one at the URL `like`."""
         name = f"lori_{uuid.uuid4().hex[:8]}"
+        template = make_url(like).database if like else "template1"
         admin = self.uri.replace("postgresql://", "postgresql+psycopg://")
         engine = create_engine(admin, isolation_level="AUTOCOMMIT")
         with engine.connect() as connection:
-            connection.execute(text(f"CREATE DATABASE {name}"))
+            connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
         engine.dispose()
         return self.uri.replace("/postgres?", f"/{name}?")
 

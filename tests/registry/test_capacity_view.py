@@ -20,7 +20,7 @@ TOTAL = R * (8 + 13 + 8 + 13)
 
 
 @pytest.fixture
-def bare(home: Path, folder: FolderArtifacts) -> Iterator[Registry]:
+def bare(home: Path, tables: None, folder: FolderArtifacts) -> Iterator[Registry]:
     with open_registry(home, artifacts=folder) as registry:
         yield registry
 

@@ -14,7 +14,7 @@ from registry.store import open_registry
 
 
 @pytest.fixture
-def empty(home: Path, tmp_path: Path) -> Iterator[Lab]:
+def empty(home: Path, tables: None, tmp_path: Path) -> Iterator[Lab]:
     with open_registry(home, artifacts=artifacts(tmp_path), aliases=FakeAliases()) as registry:
         yield Lab(registry, tmp_path / "files")
 

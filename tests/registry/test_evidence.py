@@ -21,7 +21,9 @@ AUDITS = {"t01": {"rows": {"test": 60}, "findings": []}}
 
 
 @pytest.fixture
-def decided(home: Path, folder: FolderArtifacts, tmp_path: Path) -> Iterator[Registry]:
+def decided(
+    home: Path, tables: None, folder: FolderArtifacts, tmp_path: Path
+) -> Iterator[Registry]:
     """Three versions; the second was asked for by one person and approved by another."""
     with open_registry(home, artifacts=folder, aliases=FakeAliases()) as registry:
         learn(registry, tmp_path / "learned", 3, promotion="approval")

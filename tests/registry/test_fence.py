@@ -33,7 +33,7 @@ NO_RUNS_WRITES = {"registry.arrivals", "registry.submissions"}
 
 
 @pytest.fixture
-def holding(database_kind: str, home: Path) -> Iterator[tuple[Registry, Fence]]:
+def holding(tables_kind: str, home: Path) -> Iterator[tuple[Registry, Fence]]:
     with open_registry(home) as registry:
         yield registry, running(Arrivals(registry))
 

@@ -32,7 +32,7 @@ def aliases() -> FakeAliases:
 
 @pytest.fixture
 def logged(
-    database_kind: str, home: Path, files: Path, folder: FolderArtifacts, aliases: FakeAliases
+    tables_kind: str, home: Path, files: Path, folder: FolderArtifacts, aliases: FakeAliases
 ) -> Iterator[Registry]:
     """A sequence whose log has seven entries: two promotions and a freeze."""
     with open_registry(home, artifacts=folder, aliases=aliases) as registry:

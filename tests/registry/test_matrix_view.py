@@ -26,7 +26,7 @@ COVERED = {1, 2, 3}
 
 
 @pytest.fixture
-def bare(home: Path, folder: FolderArtifacts) -> Iterator[Registry]:
+def bare(home: Path, tables: None, folder: FolderArtifacts) -> Iterator[Registry]:
     with open_registry(home, artifacts=folder) as registry:
         yield registry
 

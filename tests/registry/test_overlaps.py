@@ -23,7 +23,7 @@ TASKS = ("a", "b", "c", "d")
 
 
 @pytest.fixture
-def bare(home: Path, folder: FolderArtifacts) -> Iterator[Registry]:
+def bare(home: Path, tables: None, folder: FolderArtifacts) -> Iterator[Registry]:
     with open_registry(home, artifacts=folder) as registry:
         yield registry
 

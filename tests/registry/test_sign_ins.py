@@ -21,7 +21,7 @@ ANN = Actor(name="proxy:ann", role="viewer", account=True)
 
 
 @pytest.fixture
-def known(database_kind: str, home: Path) -> Iterator[Registry]:
+def known(tables_kind: str, home: Path) -> Iterator[Registry]:
     with quick_passwords(), open_registry(home) as registry:
         declare(registry)
         book = Accounts(registry, owner())

@@ -25,7 +25,7 @@ FILES = (
 
 
 @pytest.fixture
-def filed(home: Path, folder: FolderArtifacts, tmp_path: Path) -> Iterator[Registry]:
+def filed(home: Path, tables: None, folder: FolderArtifacts, tmp_path: Path) -> Iterator[Registry]:
     with open_registry(home, artifacts=folder) as registry:
         declare_tasks(registry)
         file_sound(registry, tmp_path / "made", *(sound_record(k) for k in (1, 2, 3)))
@@ -357,7 +357,7 @@ class Elsewhere(FolderArtifacts):
 
 
 @pytest.fixture
-def remote(home: Path, tmp_path: Path) -> Iterator[tuple[Registry, Elsewhere]]:
+def remote(home: Path, tables: None, tmp_path: Path) -> Iterator[tuple[Registry, Elsewhere]]:
     """Three versions, sound, whose files were all fetched once."""
     store = Elsewhere(tmp_path / "remote", remote=True)
     with open_registry(home, artifacts=store) as registry:

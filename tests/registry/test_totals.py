@@ -28,7 +28,7 @@ from registry.worst_forgetting import WorstForgetting
 
 
 @pytest.fixture
-def registry(database_kind: str, home: Path, tmp_path: Path) -> Iterator[Registry]:
+def registry(tables_kind: str, home: Path, tmp_path: Path) -> Iterator[Registry]:
     store = FolderArtifacts(tmp_path / "store")
     with open_registry(home, artifacts=store, aliases=FakeAliases()) as registry:
         yield registry

@@ -19,7 +19,7 @@ from registry.version_view import version_view
 
 
 @pytest.fixture
-def empty(home: Path, tmp_path: Path) -> Iterator[Lab]:
+def empty(home: Path, tables: None, tmp_path: Path) -> Iterator[Lab]:
     with open_registry(home, artifacts=artifacts(tmp_path), aliases=FakeAliases()) as registry:
         yield Lab(registry, tmp_path / "files")
 

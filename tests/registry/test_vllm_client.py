@@ -79,7 +79,7 @@ def vllm() -> Iterator[VllmServer]:
 
 
 @pytest.fixture
-def promoted(home: Path, tmp_path: Path) -> Iterator[Registry]:
+def promoted(home: Path, tables: None, tmp_path: Path) -> Iterator[Registry]:
     """Three versions, the second one serves; what it serves is exported."""
     folder = FolderArtifacts(tmp_path / "store")
     with open_registry(home, artifacts=folder, aliases=FakeAliases()) as registry:

@@ -13,7 +13,7 @@ from registry.store import open_registry
 
 
 @pytest.fixture
-def lab(home: Path, folder: FolderArtifacts, tmp_path: Path) -> Iterator[Lab]:
+def lab(home: Path, tables: None, folder: FolderArtifacts, tmp_path: Path) -> Iterator[Lab]:
     """An empty registry in which cells and versions are made by hand."""
     with open_registry(home, artifacts=folder) as registry:
         yield Lab(registry, tmp_path / "made")

@@ -16,9 +16,7 @@ from registry.store import open_registry
 
 
 @pytest.fixture
-def either(
-    database_kind: str, home: Path, folder: FolderArtifacts, tmp_path: Path
-) -> Iterator[Lab]:
+def either(tables_kind: str, home: Path, folder: FolderArtifacts, tmp_path: Path) -> Iterator[Lab]:
     with open_registry(home, artifacts=folder) as registry:
         lab = Lab(registry, tmp_path / "made")
         lab.first(right(100, 400), right(360, 400))
