@@ -11,7 +11,7 @@ from lori_core.config import SequenceConfig, TaskConfig
 from lori_core.digests import sha256_json
 from registry.snapshots import data_key as data_key
 
-METHOD = 1
+METHOD = 2
 """Raise it when the same settings would be learned to other bits: old stages are then not reused."""
 
 UNDECISIVE = {"save_steps", "checkpoint_minutes"}

@@ -14,6 +14,7 @@ from pathlib import Path
 from peft import PeftModel
 
 from lori_core.adapters import read_a, read_b, write_a, write_b
+from lori_core.attention import trains_fused
 from lori_core.config import TrainingConfig
 from lori_core.encoding import IGNORED
 from lori_core.heads import freeze_head, head_state, load_head
@@ -177,8 +178,8 @@ def measure_answers(answer: Callable[[int], None], *, clock: Clock, rows: int = 
 def memory_bytes(model: PeftModel, lesson: Lesson, ground: Ground) -> int:
     """Most memory a phase of this task needs: libraries, weights, optimiser, activations, logits.
 
-    Activations per block: tokens · (17 · hidden + 2.5 · heads · length) elements, with eager
-    attention; logits three times in fp32 (themselves, their softmax, their gradient), at learned
+    Activations per block: tokens · (17 · hidden + 2.5 · heads · length) elements, the second term
+    with plain attention alone; logits three times in fp32 (themselves, their softmax, their gradient), at learned
     positions alone.
 
     Source:
@@ -194,7 +195,9 @@ def memory_bytes(model: PeftModel, lesson: Lesson, ground: Ground) -> int:
     length = max((len(row.input_ids) for row in lesson.rows), default=0)
     learned = max((sum(x != IGNORED for x in row.labels) for row in lesson.rows), default=0)
     config = model.config
-    per_token = 17 * config.hidden_size + 2.5 * config.num_attention_heads * length
+    plain = not trains_fused(model.get_base_model(), ground.device)
+    scores = 2.5 * config.num_attention_heads * length if plain else 0.0
+    per_token = 17 * config.hidden_size + scores
     element = next(model.parameters()).element_size()
     activations = element * rows * length * per_token * config.num_hidden_layers
     classes = len(lesson.labels) or config.vocab_size

@@ -14,6 +14,7 @@ from peft import PeftModel
 from torch import Tensor
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from lori_core.attention import fused_attention
 from lori_core.encoding import pad_id
 
 TEMPERATURE = 0.2
@@ -145,19 +146,14 @@ def bare_model(model: PreTrainedModel | PeftModel) -> PreTrainedModel:
 def asking(model: PreTrainedModel) -> Iterator[None]:
     """No gradients, no dropout, attention by torch's fused kernel; the model is left as it was.
 
-    Training and certificates use the plain attention, which rounds the same everywhere; a score is
-    measured, and the fused one answers the same up to rounding in a third of the time.
+    Certificates use the plain attention, which rounds the same everywhere; a score is measured.
     """
-    training, attention = model.training, model.config._attn_implementation
+    training = model.training
     model.eval()
-    if model._supports_sdpa:
-        model.set_attn_implementation("sdpa")
     try:
-        with torch.no_grad():
+        with fused_attention(model), torch.no_grad():
             yield
     finally:
-        if model._supports_sdpa:
-            model.set_attn_implementation(attention)
         model.train(training)
 
 

@@ -7,6 +7,8 @@ our checkpoints; its loop, accumulation, clipping and device placement.
            their number, however the batch is split (for an encoder: over its rows)
     steps  AdamW (betas 0.9 and 0.999, eps 1e-8, no weight decay), gradients clipped to one global
            norm, learning rate falling linearly to 0, no warm-up
+    form   LoRA layers and attention as `lori_core.step_form` and `lori_core.attention` compute them:
+           equal to the served model's up to rounding
     bits   n steps straight equal any split of them by kills and resumes, in one runtime
 
 Several processes share each batch (`lori_core.distributed`): what the loop does is the same in all.
@@ -19,7 +21,7 @@ import json
 import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -31,6 +33,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, PrinterCallback, Trainer
 
+from lori_core.attention import fused_attention, trains_fused
 from lori_core.checkpoints import Checkpoint, Facts, newest_checkpoint, write_checkpoint
 from lori_core.digests import sha256_json
 from lori_core.distributed import ALONE, Ranks
@@ -40,6 +43,7 @@ from lori_core.order import row_order
 from lori_core.packed import PackedB
 from lori_core.phase import PhaseLog, PhaseSettings, Progress, Watch
 from lori_core.runtime import fingerprint
+from lori_core.step_form import step_form
 from lori_core.tensor_digests import sha256_tensors
 from lori_core.trainer_arguments import trainer_arguments
 
@@ -47,6 +51,9 @@ _BETAS = (0.9, 0.999)
 _EPS = 1e-8
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 _PACKED_NAME = "lori_values"
+_ARITHMETIC = (
+    "2"  # raise it when a step is computed to other bits: older checkpoints are not resumed
+)
 
 Batch = dict[str, Tensor]
 
@@ -138,7 +145,7 @@ def train_parameters(
     identity = _identity(settings, groups, rows, context, ranks)
     checkpoint = newest_checkpoint(output, identity)
     ranks.agree("where they start", identity.encode(), str(checkpoint and checkpoint.step).encode())
-    with _global_random_state_kept():
+    with _global_random_state_kept(), _computed_as_a_step(model, settings.device):
         trainer = LoriTrainer(
             model,
             groups,
@@ -433,6 +440,19 @@ class LoriTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped
 
 
 @contextmanager
+def _computed_as_a_step(model: nn.Module, device: str) -> Iterator[None]:
+    """The model's formula in fewer passes over memory; serving and certificates see none of it."""
+    bare = model.get_base_model() if isinstance(model, PeftModel) else model
+    assert isinstance(bare, PreTrainedModel)
+    with ExitStack() as forms:
+        if isinstance(model, PeftModel):
+            forms.enter_context(step_form(model))
+        if trains_fused(bare, device):
+            forms.enter_context(fused_attention(bare))
+        yield
+
+
+@contextmanager
 def _global_random_state_kept() -> Iterator[None]:
     """Trainer seeds the global generators; whoever calls us keeps theirs."""
     python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002
@@ -479,7 +499,7 @@ def _identity(
         data.update(f"{row.id}|{len(row.input_ids)}|{labels.shape}".encode())
         data.update(np.asarray(row.input_ids, dtype=np.int64).tobytes() + labels.tobytes())
     parts = {"values": values.hexdigest(), "rows": data.hexdigest(), "context": context}
-    runtime = {**fingerprint(), "threads": str(torch.get_num_threads())}
+    runtime = {**fingerprint(), "threads": str(torch.get_num_threads()), "step": _ARITHMETIC}
     if not ranks.alone:
         runtime["processes"] = str(ranks.count)
     return sha256_json({"settings": facts, "runtime": runtime, **parts})
