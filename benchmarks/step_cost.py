@@ -9,6 +9,7 @@ frozen base: forward, and backward through its activations, which every adapter 
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -24,6 +25,7 @@ from lori_core.adapters import adapter_shapes, attach, lora_layers, read_b
 from lori_core.config import AdapterConfig
 from lori_core.masks import magnitude_masks
 from lori_core.packed import PackedB
+from lori_core.step_form import step_form
 
 ROWS, LENGTH, WARM_UP, STEPS, ROUNDS = 4, 128, 2, 4, 5
 
@@ -88,18 +90,26 @@ def lori(adapter: AdapterConfig, sparsity: float | None) -> Variant:
     packed = PackedB(model, masks)
     model.register_parameter("lori_values", packed.values)
     name = "LoRI-D" if sparsity is None else f"LoRI-S ({sparsity:g})"
-    return stepping(name, model, [packed.values], packed.push)
+    return stepping(name, model, [packed.values], packed.push, form=lambda: step_form(model))
 
 
 def stepping(
-    name: str, model: PeftModel, trained: list[nn.Parameter], after: Callable[[], None]
+    name: str,
+    model: PeftModel,
+    trained: list[nn.Parameter],
+    after: Callable[[], None],
+    form: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Variant:
-    """A variant that trains `trained` with fused AdamW under one gradient clip."""
+    """A variant that trains `trained` with fused AdamW under one gradient clip.
+
+    `form` is how its layers are computed: ours as our training computes them, PEFT's as PEFT does.
+    """
     optimiser = torch.optim.AdamW(trained, lr=1e-4, weight_decay=0.0, fused=True)
     inputs = batch()
 
     def step() -> None:
-        model(**inputs).loss.backward()
+        with form():
+            model(**inputs).loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimiser.step()
         after()

@@ -1,7 +1,7 @@
 """What the demo says once everything is learned: what was kept, what was lost, how one knows."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -27,7 +27,9 @@ HONEST = (
 )
 
 
-def print_demo(found: Recorded, plain: Sequence[Sequence[dict[str, Any]]], rate: float) -> None:
+def print_demo(
+    found: Recorded, plain: Sequence[Sequence[dict[str, Any]]], rates: Mapping[str, float]
+) -> None:
     """Everything the demo shows, on stdout."""
     trained = found.read_mode(None)
     names = tuple(version.task for version in found.versions)
@@ -39,7 +41,7 @@ def print_demo(found: Recorded, plain: Sequence[Sequence[dict[str, Any]]], rate:
             click.echo(f"  {line}")
         proved = read == trained and found.versions[-1].certificate == "G2"
         _print_changes(names, _changes(found, cells, proved=proved), proved=proved)
-    _print_plain(names, plain, rate)
+    _print_plain(names, plain, rates)
     _print_guards(found, trained)
     _print_proofs(found)
     click.echo(f"\n{HONEST}")
@@ -91,9 +93,12 @@ def _print_changes(
 
 
 def _print_plain(
-    names: tuple[str, ...], plain: Sequence[Sequence[dict[str, Any]]], rate: float
+    names: tuple[str, ...],
+    plain: Sequence[Sequence[dict[str, Any]]],
+    rates: Mapping[str, float],
 ) -> None:
-    title = f"One plain LoRA on the tasks in turn (rate {rate:g}): R with 95 % intervals"
+    each = ", ".join(f"{rates[name]:g}" for name in names)
+    title = f"One plain LoRA on the tasks in turn (rates {each}): R with 95 % intervals"
     click.echo()
     table = Table(title=title, title_justify="left")
     table.add_column("after")

@@ -30,5 +30,5 @@ def demo() -> None:
         found = recorded(registry, name)
         with signals_end_this():
             plain = sequential_lora(found, baseline)
-        print_demo(found, plain, baseline.learning_rate)
+        print_demo(found, plain, baseline.learning_rates)
         tell_home(registry.settings.home)

@@ -23,7 +23,7 @@ def baseline_stage(spec: Facts, folder: Path, reporter: Reporter) -> Facts:
     config = plain_lora(sequence_from_json(spec["sequence"]))
     work = Bench(config, spec["base"])
     plain = SequentialLora(work.model, work.ground())
-    tasks = [at_rate(task, spec["learning_rate"]) for task in config.tasks]
+    tasks = [at_rate(task, spec["learning_rates"][task.name]) for task in config.tasks]
     folders = [Path(each) for each in spec["data"]]
     rows: list[list[Facts]] = []
     for count, (task, data) in enumerate(zip(tasks, folders, strict=True), start=1):
