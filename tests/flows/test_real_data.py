@@ -13,17 +13,13 @@ from tests.made_once import copy_prefect_store
 pytestmark = [pytest.mark.slow, pytest.mark.data, needs_real_data]
 
 
-MEMORY_IS_KEPT = {"MALLOC_MMAP_THRESHOLD_": str(1 << 32), "MALLOC_TRIM_THRESHOLD_": str(1 << 33)}
-"""Of glibc (2.35 on takes so much): attention over 400 tokens asks for blocks of 160 MB, and half the time went to fresh pages."""
-
-
 def test_real_rows_of_every_kind_pass_through_the_corridor_on_stories260k(
     tmp_path: Path, prefect_store: Path
 ) -> None:
     lab = Lab(tmp_path)
     copy_prefect_store(prefect_store, lab.home)
     file = lori_order(tmp_path, train=170, test=20)
-    answer = lab.lori("run", file, timeout=900, environment=MEMORY_IS_KEPT)
+    answer = lab.lori("run", file, timeout=900)
     assert answer.returncode == 0, answer.stderr[-2000:]
     with open_registry(lab.home) as registry:
         steps = {run.task: run.detail for run in registry.stages("lori") if run.stage == "train"}

@@ -3,7 +3,7 @@
     python -m tests.dashboard.browser.screenshots
 
 `LORI_HOME` may name a home in which `lori demo` ran; else it runs now, which takes minutes. The pictures
-are of a copy, in which demo/3 serves and demo/4 is the candidate.
+are of a copy, in which demo/1 serves, and demo/4 is looked at, which the gate refused.
 """
 
 import os
@@ -57,8 +57,7 @@ def demo_home(folder: Path) -> Path:
     with open_registry(copy) as registry:
         desk = Desk(registry, owner())
         if desk.champion("demo") is None:
-            desk.promote("demo", 2, reason="arithmetic is new, and safety did not move")
-            desk.promote("demo", 3, reason="string work, asked for by support")
+            desk.promote("demo", 1, reason="safety first: it passed every rule")
     return copy
 
 
