@@ -223,3 +223,10 @@ def _quiet() -> Iterator[None]:
         transformers.logging.set_verbosity(verbosity)
         if bars:
             transformers.logging.enable_progress_bar()
+
+
+def refuse_dropout(model: nn.Module) -> None:
+    """Our own promise: a base is loaded with every dropout at 0. Raises ValueError where it is not."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Dropout) and module.p > 0:
+            raise ValueError(f"{name} has dropout {module.p}; load the base with it at 0")

@@ -9,7 +9,7 @@ computes so: whatever is certified, scored or served goes through PEFT's own for
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
@@ -19,8 +19,23 @@ from peft import PeftModel
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from transformers import PreTrainedModel
 
 from lori_core.adapters import ADAPTER, lora_layers
+from lori_core.attention import fused_attention, trains_fused
+
+
+@contextmanager
+def as_a_step(model: nn.Module, device: str) -> Iterator[None]:
+    """A base, with our layers or without, computed as training on `device` does: these, and attention."""
+    bare = model.get_base_model() if isinstance(model, PeftModel) else model
+    assert isinstance(bare, PreTrainedModel)
+    with ExitStack() as forms:
+        if isinstance(model, PeftModel):
+            forms.enter_context(step_form(model))
+        if trains_fused(bare, device):
+            forms.enter_context(fused_attention(bare))
+        yield
 
 
 @contextmanager

@@ -21,7 +21,7 @@ import json
 import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, PrinterCallback, Trainer
 
-from lori_core.attention import fused_attention, trains_fused
+from lori_core.base import refuse_dropout
 from lori_core.checkpoints import Checkpoint, Facts, newest_checkpoint, write_checkpoint
 from lori_core.digests import sha256_json
 from lori_core.distributed import ALONE, Ranks
@@ -43,7 +43,7 @@ from lori_core.order import row_order
 from lori_core.packed import PackedB
 from lori_core.phase import PhaseLog, PhaseSettings, Progress, Watch
 from lori_core.runtime import fingerprint
-from lori_core.step_form import step_form
+from lori_core.step_form import as_a_step
 from lori_core.tensor_digests import sha256_tensors
 from lori_core.trainer_arguments import trainer_arguments
 
@@ -145,7 +145,7 @@ def train_parameters(
     identity = _identity(settings, groups, rows, context, ranks)
     checkpoint = newest_checkpoint(output, identity)
     ranks.agree("where they start", identity.encode(), str(checkpoint and checkpoint.step).encode())
-    with _global_random_state_kept(), _computed_as_a_step(model, settings.device):
+    with _global_random_state_kept(), as_a_step(model, settings.device):
         trainer = LoriTrainer(
             model,
             groups,
@@ -189,7 +189,7 @@ class LoriTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped
         after_step: Callable[[], None],
         ranks: Ranks,
     ) -> None:
-        _refuse_dropout(model)
+        refuse_dropout(model)
         self._groups = list(groups)
         self._parameters = {n: p for group in groups for n, p in group.parameters.items()}
         self._settings = settings
@@ -440,19 +440,6 @@ class LoriTrainer(Trainer):  # type: ignore[misc]  # transformers is untyped
 
 
 @contextmanager
-def _computed_as_a_step(model: nn.Module, device: str) -> Iterator[None]:
-    """The model's formula in fewer passes over memory; serving and certificates see none of it."""
-    bare = model.get_base_model() if isinstance(model, PeftModel) else model
-    assert isinstance(bare, PreTrainedModel)
-    with ExitStack() as forms:
-        if isinstance(model, PeftModel):
-            forms.enter_context(step_form(model))
-        if trains_fused(bare, device):
-            forms.enter_context(fused_attention(bare))
-        yield
-
-
-@contextmanager
 def _global_random_state_kept() -> Iterator[None]:
     """Trainer seeds the global generators; whoever calls us keeps theirs."""
     python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002
@@ -510,10 +497,3 @@ def _keeps_logits(model: nn.Module) -> bool:
     base = model.get_base_model() if isinstance(model, PeftModel) else model
     assert isinstance(base, PreTrainedModel)
     return "logits_to_keep" in inspect.signature(base.forward).parameters
-
-
-def _refuse_dropout(model: nn.Module) -> None:
-    """Our own promise: the base was loaded with every dropout at 0."""
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Dropout) and module.p > 0:
-            raise ValueError(f"{name} has dropout {module.p}; load the base with it at 0")

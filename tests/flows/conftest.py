@@ -157,11 +157,11 @@ def wait_until() -> Callable[[Callable[[], bool]], None]:
     return wait
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def prefect_place_once(
     tmp_path_factory: pytest.TempPathFactory, prefect_store: Path
 ) -> "Iterator[PrefectPlace]":
-    """One Prefect server for pools, schedules and automations."""
+    """One Prefect server for all tests of a file; idle, it takes a fiftieth of a core."""
     from tests.flows.prefect_cases import a_prefect_place
 
     with a_prefect_place(tmp_path_factory.mktemp("prefect"), prefect_store) as place:
