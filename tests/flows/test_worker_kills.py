@@ -8,8 +8,9 @@ import pytest
 
 from registry.arrivals import Arrivals
 from registry.store import Registry
+from tests.flows.conftest import Lab
 from tests.flows.crew import TRAINER, Crew, Member, a_crew, wait_until
-from tests.flows.kills import finished_stages, outcome, run_to_the_end
+from tests.flows.kills import MORE, finished_stages, outcome
 from tests.flows.stand_in import LEASE
 from tests.flows.test_cancel import submitted
 from tests.flows.tiny import write_sequence
@@ -21,10 +22,12 @@ TASKS = ("color", "size", "animal")
 def test_worker_flow_and_child_killed_in_one_sequence_leave_the_bits_of_an_undisturbed_run(
     tmp_path: Path,
     prefect_store: Path,
+    learned: Lab,
 ) -> None:
-    file = write_sequence(tmp_path, TASKS)
-    run_to_the_end(file, tmp_path / "undisturbed")
-    with a_crew(tmp_path, prefect_store) as crew, crew.registry() as registry:
+    folder = tmp_path / "crew"
+    folder.mkdir()
+    file = write_sequence(folder, TASKS, more=MORE)
+    with a_crew(folder, prefect_store) as crew, crew.registry() as registry:
         worker = crew.worker("worker", TRAINER)
         submitted(registry, file)
         wait_until(lambda: len(Arrivals(registry).arrivals()) == len(TASKS), 120, crew.said)
@@ -39,7 +42,7 @@ def test_worker_flow_and_child_killed_in_one_sequence_leave_the_bits_of_an_undis
             assert time.monotonic() - killed <= 2 * LEASE
         wait_until(lambda: _learned(registry) == len(TASKS), 300, crew.said)
         worker.stop()
-    calm, rough = outcome(tmp_path / "undisturbed"), outcome(crew.home)
+    calm, rough = outcome(learned.home), outcome(crew.home)
     assert rough.versions == calm.versions
     assert rough.matrices == calm.matrices
     assert set(rough.finished) == set(calm.finished)
