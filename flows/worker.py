@@ -245,8 +245,12 @@ async def _serve(workers: Sequence[PatientWorker], beside: _Beside) -> None:
             asked.add(question := asyncio.create_task(workers[0].get_and_submit_flow_runs()))
             question.add_done_callback(asked.discard)
 
+    # In our context, not in that of the dispatcher's thread: a run is given the settings it is sent
+    # with, and the dispatcher's few retries are its own.
+    ours = contextvars.copy_context()
     beside.start(
-        lambda: loop.call_soon_threadsafe(stop.set), lambda: loop.call_soon_threadsafe(ask)
+        lambda: loop.call_soon_threadsafe(stop.set),
+        lambda: loop.call_soon_threadsafe(ask, context=ours),
     )
     for worker in workers:
         worker.run_ended = beside.calls.ended

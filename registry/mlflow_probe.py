@@ -16,7 +16,7 @@ from mlflow.utils.rest_utils import http_request
 from requests import Response
 
 from registry.clock import now
-from registry.probing import PROBE, Answer, Question, clock_answer, numbers
+from registry.probing import PROBE, UNWELL, Answer, Question, clock_answer, numbers
 from registry.settings import TRACKING_VARIABLE, without_password
 
 OLDEST = (3, 0, 1)
@@ -47,9 +47,9 @@ class MlflowProbe:
         try:
             said = self._ask("GET", "/version")
         except MlflowException as error:
-            reason = " ".join(str(error).replace(self.uri, without_password(self.uri)).split())
             remedy = f"Check {TRACKING_VARIABLE}, and that the server runs."
-            yield _answer("address", False, f"does not answer ({reason[:200]})", remedy)
+            detail = f"does not answer ({self._without_password(error)})"
+            yield _answer("address", False, detail, remedy)
             return
         after = now()
         if said.status_code == 401:
@@ -81,6 +81,13 @@ class MlflowProbe:
         A registered model is made and deleted. An experiment would stay as a deleted one, with its
         name, so that is asked by a request that says too little: who may not is told so first.
         """
+        try:
+            yield from self._asked_for()
+        except MlflowException as error:  # it did not answer: `look` found it well
+            detail = f"it answered, and no longer does ({self._without_password(error)})"
+            yield _answer("rights", False, detail, UNWELL)
+
+    def _asked_for(self) -> Iterator[Answer]:
         made = self._ask("POST", f"{_API}/registered-models/create", {"name": PROBE})
         if made.status_code in (200, 400):  # 400: left by one that was killed
             gone = self._ask("DELETE", f"{_API}/registered-models/delete", {"name": PROBE})
@@ -102,6 +109,8 @@ class MlflowProbe:
         """What is there by our names and may not be changed: filing into it would fail."""
         asked = {"filter": "name LIKE 'lori-%'", "max_results": "1000"}
         models = self._ask("GET", f"{_API}/registered-models/search", params=asked)
+        if models.status_code != 200:
+            yield self._refused("registered models cannot be listed", models)
         found = [each["name"] for each in _content(models).get("registered_models", [])]
         closed = [
             f"the registered model {name}"
@@ -111,6 +120,8 @@ class MlflowProbe:
         experiments = self._ask(
             "POST", f"{_API}/experiments/search", {**asked, "max_results": 1000}
         )
+        if experiments.status_code != 200:
+            yield self._refused("experiments cannot be listed", experiments)
         for each in _content(experiments).get("experiments", []):
             found.append(each["name"])
             if self._closed(
@@ -154,8 +165,15 @@ class MlflowProbe:
         return folder.is_absolute() and folder.resolve().is_relative_to(self.home.resolve())
 
     def _refused(self, what: str, said: Response) -> Answer:
+        detail = f"{what} ({said.status_code}: {_words(said)})"
+        if said.status_code >= 500:
+            return _answer("rights", False, f"asked, it fails: {detail}", UNWELL)
         remedy = "Have an admin of MLflow grant this account what it lacks."
-        return _answer("rights", False, f"{what} ({said.status_code}: {_words(said)})", remedy)
+        return _answer("rights", False, detail, remedy)
+
+    def _without_password(self, error: MlflowException) -> str:
+        told = str(error).replace(self.uri, without_password(self.uri))
+        return " ".join(told.split())[:200]
 
     def _ask(
         self,

@@ -14,6 +14,9 @@ MOST_SKEW = timedelta(seconds=10)
 PROBE = "lori-doctor-probe"
 """The name of what is made to see that it may be, and deleted again at once."""
 
+UNWELL = "It may be busy or unwell: its log says why. Ask again."
+"""What to do where a server fails at what it was asked: that says nothing about rights."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:

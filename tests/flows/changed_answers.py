@@ -30,6 +30,9 @@ def changed_answers(
     *,
     says: Mapping[str, bytes] | None = None,
     refuses: tuple[str, ...] = (),
+    fails: tuple[str, ...] = (),
+    busy: tuple[str, ...] = (),
+    hangs_up: tuple[str, ...] = (),
     clock: timedelta = timedelta(0),
 ) -> Iterator[Changed]:
     """Stand before `server` (http://host:port).
@@ -37,6 +40,9 @@ def changed_answers(
     Args:
         says: the body of the answer, by path.
         refuses: `METHOD PATH`s that are answered 403.
+        fails: `METHOD PATH`s that are answered 500.
+        busy: `METHOD PATH`s that are answered 503 when they are asked first, and not passed on.
+        hangs_up: `METHOD PATH`s that are not answered.
         clock: how far its Date is off.
     """
     host = server.removeprefix("http://")
@@ -46,8 +52,14 @@ def changed_answers(
         def forward(self) -> None:
             path = self.path.partition("?")[0]
             asked.append(f"{self.command} {path}")
+            first = asked.count(f"{self.command} {path}") == 1
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             kept = {k: v for k, v in self.headers.items() if k.lower() not in DROPPED}
+            if first and f"{self.command} {path}" in busy:
+                self.send_response_only(503)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
             connection = http.client.HTTPConnection(host, timeout=60)
             connection.request(self.command, self.path, body, kept)
             answer = connection.getresponse()
@@ -55,6 +67,10 @@ def changed_answers(
             connection.close()
             if f"{self.command} {path}" in refuses:
                 status, content = 403, b"not for you"
+            if f"{self.command} {path}" in fails:
+                status, content = 500, b"database is locked"
+            if f"{self.command} {path}" in hangs_up:
+                return
             content = (says or {}).get(path, content)
             date = parsedate_to_datetime(answer.headers["Date"]) + clock
             self.send_response_only(status)

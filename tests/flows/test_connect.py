@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from flows.prefect_server import free_port
-from registry.probing import clock_answer, numbers
+from registry.probing import UNWELL, clock_answer, numbers
 from tests.flows.changed_answers import Changed, changed_answers
 
 PREFECT, MLFLOW = "lori:prefect-secret", ("lori", "mlflow-secret-123")
@@ -235,6 +235,30 @@ def test_a_right_that_is_refused_is_named_and_what_was_made_before_it_goes_again
     kept = _kept(servers)
     del kept["deployments"], before["deployments"]  # the stand-in let it be made, and said no
     assert kept == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["fails", "hangs_up"])
+def test_a_server_that_fails_or_falls_silent_is_not_told_as_a_right_that_lacks(
+    servers: Servers, tmp_path: Path, how: str
+) -> None:
+    at = ("POST /api/deployments/", "POST /api/2.0/mlflow/experiments/create")
+    with between(servers, **{how: at}) as (prefect, mlflow):
+        said = ask(tmp_path, **named(servers, prefect=prefect.url, mlflow=mlflow.url))
+    assert said.wrong() == [("prefect", "rights"), ("mlflow", "rights")]
+    for server in ("prefect", "mlflow"):
+        wrong = next(each for each in said.of(server, "rights") if not each["ok"])
+        assert ("fails" if how == "fails" else "no longer does") in wrong["detail"]
+        assert wrong["remedy"] == UNWELL
+
+
+@pytest.mark.slow
+def test_a_server_of_prefect_that_is_busy_is_asked_again(servers: Servers, tmp_path: Path) -> None:
+    busy = ("POST /api/deployments/", "POST /api/automations/")
+    with between(servers, busy=busy) as (prefect, _):
+        said = ask(tmp_path, PREFECT_API_URL=f"{prefect.url}/api", PREFECT_API_AUTH_STRING=PREFECT)
+    assert said.wrong() == []
+    assert [prefect.asked.count(each) for each in busy] == [2, 2]
 
 
 @pytest.mark.slow

@@ -16,6 +16,8 @@ from tests.flows.crew import TRAINER, Crew, a_crew, wait_until
 from tests.flows.test_cancel import submitted
 from tests.flows.tiny import write_sequence
 
+RETRIES = "PREFECT_CLIENT_MAX_RETRIES"
+
 METRIC = '''
 import os, time
 from pathlib import Path
@@ -57,12 +59,14 @@ def test_cells_are_scored_by_two_workers_and_one_that_is_killed_costs_time_alone
         with crew.registry() as registry:
             submitted(registry, _file(tmp_path))
             said = partial(_said, crew)
-            wait_until(lambda: len(_scoring(meet, "color")) == 2, 180, said)
+            wait_until(lambda: len(_scoring(meet, "color")) == 2, 300, said)
             ours, theirs = _told_apart(crew.home, _scoring(meet, "color"))
             assert _worker_of(ours) != _worker_of(theirs)
+            retries = {_flow_of(each).environ().get(RETRIES) for each in (ours, theirs)}
+            assert retries == {None}, "the dispatcher's few retries are not those of what it sends"
             (meet / "color").unlink()
 
-            wait_until(lambda: len(_scoring(meet, "size")) == 2, 180, said)
+            wait_until(lambda: len(_scoring(meet, "size")) == 2, 300, said)
             assert [Arrivals(registry).arrival(1).state] == ["learned"]
             assert {ours, theirs} == _ended(meet, "color"), "each scored one of the two cells"
             _, theirs = _told_apart(crew.home, _scoring(meet, "size"))
@@ -139,9 +143,13 @@ def _told_apart(home: Path, pids: set[int]) -> tuple[int, int]:
 
 def _worker_of(child: int) -> int:
     """The worker whose flow run has this child."""
+    return _flow_of(child).ppid()
+
+
+def _flow_of(child: int) -> psutil.Process:
     flow = psutil.Process(child).parent()
     assert flow is not None
-    return flow.ppid()
+    return flow
 
 
 def _helpers(client: SyncPrefectClient) -> list[FlowRun]:
