@@ -11,16 +11,22 @@ import urllib.request
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
+from flows.connect import connect
 from flows.prefect_server import free_port
 from registry.probing import UNWELL, clock_answer, numbers
 from tests.flows.changed_answers import Changed, changed_answers
+
+SETTINGS = {each.name: each for each in (PREFECT_API_URL, PREFECT_API_AUTH_STRING)}
+"""Prefect reads the environment when it is imported."""
 
 PREFECT, MLFLOW = "lori:prefect-secret", ("lori", "mlflow-secret-123")
 
@@ -116,7 +122,17 @@ class Said:
 
 
 def ask(home: Path, **environment: str) -> Said:
-    """The command, as a user runs it: nothing but these variables names a server."""
+    """The command's questions, asked here: nothing but these variables names a server."""
+    told = {"HOME": str(home), "PATH": os.environ["PATH"]} | environment
+    settings = {SETTINGS[name]: value for name, value in told.items() if name in SETTINGS}
+    with patch.dict(os.environ, told, clear=True), temporary_settings(settings):
+        answers = [asdict(each) for each in connect(home / ".lori")]
+    assert not (home / ".lori").exists(), "a look makes no home"
+    return Said(int(not all(each["ok"] for each in answers)), answers, json.dumps(answers))
+
+
+def ask_as_a_user(home: Path, **environment: str) -> Said:
+    """The command, as a user runs it."""
     home.mkdir(exist_ok=True)
     kept = {k: os.environ[k] for k in ("PATH", "OMP_WAIT_POLICY") if k in os.environ}
     ran = subprocess.run(
@@ -158,7 +174,7 @@ def test_servers_that_fit_are_told_so_and_keep_nothing_of_the_questions(
 ) -> None:
     before = _kept(servers)
     with between(servers) as (prefect, mlflow):
-        said = ask(tmp_path, **named(servers, prefect=prefect.url, mlflow=mlflow.url))
+        said = ask_as_a_user(tmp_path, **named(servers, prefect=prefect.url, mlflow=mlflow.url))
     assert (said.code, said.wrong()) == (0, [])
     for server, asked in (("prefect", prefect.asked), ("mlflow", mlflow.asked)):
         questions = {each["question"] for each in said.answers if each["server"] == server}
@@ -174,7 +190,7 @@ def test_servers_that_fit_are_told_so_and_keep_nothing_of_the_questions(
 @pytest.mark.slow
 def test_a_wrong_password_is_told_as_such(servers: Servers, tmp_path: Path) -> None:
     wrong = {"PREFECT_API_AUTH_STRING": "lori:no", "MLFLOW_TRACKING_PASSWORD": "no"}
-    said = ask(tmp_path, **(named(servers) | wrong))
+    said = ask_as_a_user(tmp_path, **(named(servers) | wrong))
     assert said.code == 1
     assert said.wrong() == [("prefect", "access"), ("mlflow", "access")]
     remedies = " ".join(each["remedy"] for each in said.answers)
@@ -229,7 +245,7 @@ def test_a_right_that_is_refused_is_named_and_what_was_made_before_it_goes_again
     before = _kept(servers)
     refuses = ("POST /api/deployments/", "POST /api/2.0/mlflow/experiments/create")
     with between(servers, refuses=refuses) as (prefect, mlflow):
-        said = ask(tmp_path, **named(servers, prefect=prefect.url, mlflow=mlflow.url))
+        said = ask_as_a_user(tmp_path, **named(servers, prefect=prefect.url, mlflow=mlflow.url))
     assert said.wrong() == [("prefect", "rights"), ("mlflow", "rights")]
     assert "/deployments/" in said.of("prefect", "rights")[0]["detail"]
     kept = _kept(servers)
@@ -286,7 +302,7 @@ def test_an_account_that_may_only_read_what_is_ours_is_told_which(
 
 def test_a_server_that_is_away_is_told_by_its_address(tmp_path: Path) -> None:
     nobody = f"http://127.0.0.1:{free_port()}"
-    said = ask(tmp_path, PREFECT_API_URL=f"{nobody}/api", MLFLOW_TRACKING_URI=nobody)
+    said = ask_as_a_user(tmp_path, PREFECT_API_URL=f"{nobody}/api", MLFLOW_TRACKING_URI=nobody)
     assert said.wrong() == [("prefect", "address"), ("mlflow", "address")]
     assert nobody in said.out
 
@@ -299,7 +315,7 @@ def test_an_address_without_its_api_is_told_as_such(servers: Servers, tmp_path: 
 
 
 def test_without_servers_there_is_nothing_to_ask(tmp_path: Path) -> None:
-    said = ask(tmp_path)
+    said = ask_as_a_user(tmp_path)
     assert (said.code, said.wrong()) == (0, [])
     assert [each["question"] for each in said.answers] == ["address", "address"]
 

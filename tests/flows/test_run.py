@@ -356,6 +356,18 @@ def run_with_two_stages_finished(
     return process, psutil.Process(process.pid).children(recursive=True)
 
 
+def stopped_amid_a_run(lab: Lab, wait_until: WaitUntil, number: signal.Signals, code: int) -> None:
+    """A run that was sent the signal with two stages finished; nothing of it is left."""
+    process, children = run_with_two_stages_finished(lab, wait_until)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == code, said
+    assert said.splitlines()[-1].startswith("Stopped. Kept: ")
+    assert "The same command goes on from there." in said
+    assert "Traceback" not in said
+    assert psutil.wait_procs(children, timeout=5)[1] == []
+
+
 @pytest.mark.usefixtures("with_prefect")
 def test_a_stop_is_not_held_up_by_a_server_that_is_gone(lab: Lab, wait_until: WaitUntil) -> None:
     process, children = run_with_two_stages_finished(lab, wait_until)
@@ -369,21 +381,8 @@ def test_a_stop_is_not_held_up_by_a_server_that_is_gone(lab: Lab, wait_until: Wa
 
 
 @pytest.mark.usefixtures("with_prefect")
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_everything_and_the_next_run_goes_on(
-    lab: Lab,
-    number: signal.Signals,
-    code: int,
-    wait_until: WaitUntil,
-) -> None:
-    process, children = run_with_two_stages_finished(lab, wait_until)
-    process.send_signal(number)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == code, said
-    assert said.splitlines()[-1].startswith("Stopped. Kept: ")
-    assert "The same command goes on from there." in said
-    assert "Traceback" not in said
-    assert psutil.wait_procs(children, timeout=5)[1] == []
+def test_ctrl_c_ends_everything_and_the_next_run_goes_on(lab: Lab, wait_until: WaitUntil) -> None:
+    stopped_amid_a_run(lab, wait_until, signal.SIGINT, 130)
     done = finished_stages(lab.home)
     answer = lab.lori("run", lab.file)
     assert answer.returncode == 0, answer.stderr
@@ -391,3 +390,11 @@ def test_a_signal_ends_everything_and_the_next_run_goes_on(
     with open_registry(lab.home) as registry:
         finished = [stage.key for stage in registry.stages("tiny") if stage.state == "finished"]
     assert len(finished) == len(set(finished))
+
+
+@pytest.mark.usefixtures("with_prefect")
+def test_sigterm_ends_everything_too_and_keeps_what_is_done(
+    lab: Lab, wait_until: WaitUntil
+) -> None:
+    stopped_amid_a_run(lab, wait_until, signal.SIGTERM, 143)
+    assert finished_stages(lab.home)

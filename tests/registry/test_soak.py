@@ -9,7 +9,7 @@ from tests.registry.servers import NotHere
 
 pytestmark = pytest.mark.slow
 
-SMALL = {"processes": 3, "each": 3, "contenders": 4, "kills": 1, "registrations": 8}
+SMALL = {"processes": 2, "each": 4, "contenders": 4, "kills": 1, "registrations": 8}
 
 
 @pytest.fixture
@@ -45,5 +45,5 @@ def test_a_part_that_is_logged_is_not_run_again(
         soak.run("part", SMALL, place / "soak.md")
     assert len(ran) == 1
     assert "passed before" in capsys.readouterr().out
-    soak.run("part", {**SMALL, "each": 4}, place / "soak.md")
+    soak.run("part", {**SMALL, "each": 5}, place / "soak.md")
     assert len(ran) == 2
