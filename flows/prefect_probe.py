@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from registry.clock import now
-from registry.probing import PROBE, UNWELL, Answer, Question, clock_answer, numbers
+from registry.probing import PROBE, UNWELL, Answer, Question, clock_answer, is_unwell, numbers
 from registry.settings import without_password
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class PrefectProbe:
             said = error.response
             asked = f"{said.request.method} {said.request.url.path}"
             told = f"({said.status_code}: {said.text[:120]})"
-            if said.is_server_error:
+            if is_unwell(said.status_code):
                 yield _answer("rights", False, f"{asked} fails there {told}", UNWELL)
                 return
             remedy = "Let this account make work pools, deployments, runs and automations."
@@ -92,7 +92,8 @@ class PrefectProbe:
             return
         except httpx.TransportError as error:
             reason = str(error) or type(error).__name__
-            yield _answer("rights", False, f"it answered, and no longer does ({reason})", UNWELL)
+            detail = f"it answered, and no longer does ({reason}); {PROBE} may be left there"
+            yield _answer("rights", False, detail, f"{UNWELL} What was left goes then.")
             return
         made = "a work pool, a deployment, a run and an automation were made and deleted"
         yield _answer("rights", True, f"{made} ({PROBE})")
@@ -126,22 +127,22 @@ def _make_and_delete(client: "SyncPrefectClient") -> None:
     from prefect.exceptions import ObjectAlreadyExists
     from prefect.states import Scheduled
 
-    with ExitStack() as undo:
+    with ExitStack() as undo, _while_it_answers(undo):
         with suppress(ObjectAlreadyExists):
             client.create_work_pool(WorkPoolCreate(name=PROBE, type="process", is_paused=True))
-        undo.callback(_gone, partial(client.delete_work_pool, PROBE))
+        undo.callback(_gone, undo, partial(client.delete_work_pool, PROBE))
         flow = client.create_flow_from_name(PROBE)
-        undo.callback(_gone, partial(client.delete_flow, flow))
+        undo.callback(_gone, undo, partial(client.delete_flow, flow))
         deployment = client.create_deployment(
             flow_id=flow, name=PROBE, entrypoint="none.at:all", work_pool_name=PROBE
         )
-        undo.callback(_gone, partial(client.delete_deployment, deployment))
+        undo.callback(_gone, undo, partial(client.delete_deployment, deployment))
         run = client.create_flow_run_from_deployment(
             deployment, state=Scheduled(scheduled_time=now() + timedelta(days=3650))
         )
-        undo.callback(_gone, partial(client.delete_flow_run, run.id))
-        _delete_automations(client)
-        undo.callback(_delete_automations, client)  # one asked for again may be there twice
+        undo.callback(_gone, undo, partial(client.delete_flow_run, run.id))
+        _delete_automations(client, undo)
+        undo.callback(_delete_automations, client, undo)  # one asked for again may be there twice
         trigger = EventTrigger(
             expect={PROBE}, posture=Posture.Reactive, threshold=1, within=timedelta(0)
         )
@@ -150,17 +151,31 @@ def _make_and_delete(client: "SyncPrefectClient") -> None:
         )
 
 
-def _delete_automations(client: "SyncPrefectClient") -> None:
-    for each in client.read_automations_by_name(PROBE):
-        _gone(partial(client.delete_automation, each.id))
+def _delete_automations(client: "SyncPrefectClient", undo: ExitStack) -> None:
+    with _while_it_answers(undo):
+        found = client.read_automations_by_name(PROBE)
+    for each in found:
+        _gone(undo, partial(client.delete_automation, each.id))
 
 
-def _gone(delete: Callable[[], object]) -> None:
+def _gone(undo: ExitStack, delete: Callable[[], object]) -> None:
     """Delete it, or see that it is: a deletion that was not answered is asked for again."""
     from prefect.exceptions import ObjectNotFound
 
-    with suppress(ObjectNotFound):
+    with suppress(ObjectNotFound), _while_it_answers(undo):
         delete()
+
+
+@contextmanager
+def _while_it_answers(undo: ExitStack) -> Iterator[None]:
+    """Undo nothing more once it is silent: each further question would wait a minute for nothing."""
+    import httpx
+
+    try:
+        yield
+    except httpx.TransportError:
+        undo.pop_all()
+        raise
 
 
 def _refused(shown: str, said: "Response") -> Answer:

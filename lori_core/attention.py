@@ -13,12 +13,12 @@ from transformers import PreTrainedModel
 @contextmanager
 def fused_attention(model: PreTrainedModel) -> Iterator[None]:
     """Compute with it while the block runs, then as before; a model that has none stays as it is."""
-    if not model._supports_sdpa:
+    if not _can_fuse(model):
         yield
         return
     attention = model.config._attn_implementation
-    model.set_attn_implementation("sdpa")
     try:
+        model.set_attn_implementation("sdpa")
         yield
     finally:
         model.set_attn_implementation(attention)
@@ -26,4 +26,9 @@ def fused_attention(model: PreTrainedModel) -> Iterator[None]:
 
 def trains_fused(model: PreTrainedModel, device: str) -> bool:
     """Whether training on `device` uses it: on a GPU its gradients add up in no fixed order."""
-    return device == "cpu" and bool(model._supports_sdpa)
+    return device == "cpu" and _can_fuse(model)
+
+
+def _can_fuse(model: PreTrainedModel) -> bool:
+    """Whether it has the kernel and takes it after it was loaded; a Falcon has it and does not."""
+    return bool(model._supports_sdpa and model._can_set_attn_implementation())

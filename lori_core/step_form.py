@@ -72,10 +72,13 @@ def _is_plain(layer: LoraLayer) -> bool:
 def _forward(layer: LoraLayer, x: Float[Tensor, "*rows _in"]) -> Float[Tensor, "*rows _out"]:
     base = layer.get_base_layer()
     a, b = layer.lora_A[ADAPTER].weight, layer.lora_B[ADAPTER].weight
+    # Shaped out here: autograd lets nobody change in place what a function of ours gave as a view,
+    # and some bases do so to a layer's output (OLMo clips it, DeBERTa scales it).
+    rows = x.reshape(-1, x.shape[-1])
     y: Tensor = _LowRankLinear.apply(  # type: ignore[no-untyped-call]
-        x, base.weight, base.bias, a, b, layer.scaling[ADAPTER]
+        rows, base.weight, base.bias, a, b, layer.scaling[ADAPTER]
     )
-    return y
+    return y.view(*x.shape[:-1], -1)
 
 
 class _LowRankLinear(torch.autograd.Function):
@@ -84,34 +87,32 @@ class _LowRankLinear(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        x: Float[Tensor, "*rows _in"],
+        x: Float[Tensor, "rows _in"],
         w: Float[Tensor, "_out _in"],
         bias: Float[Tensor, " _out"] | None,
         a: Float[Tensor, "_r _in"],
         b: Float[Tensor, "_out _r"],
         s: float,
-    ) -> Float[Tensor, "*rows _out"]:
-        rows = x.reshape(-1, x.shape[-1])
-        narrow = (rows @ a.t()).mul_(s)  # (rows, r)
-        y = rows @ w.t() if bias is None else torch.addmm(bias, rows, w.t())
+    ) -> Float[Tensor, "rows _out"]:
+        narrow = (x @ a.t()).mul_(s)  # (rows, r)
+        y = x @ w.t() if bias is None else torch.addmm(bias, x, w.t())
         y.addmm_(narrow, b.t())
-        ctx.save_for_backward(w, a, b, narrow, rows if a.requires_grad else None)
-        ctx.s, ctx.shape = s, x.shape
-        return y.view(*x.shape[:-1], -1)
+        ctx.save_for_backward(w, a, b, narrow, x if a.requires_grad else None)
+        ctx.s = s
+        return y
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        w, a, b, narrow, rows = ctx.saved_tensors
+    def backward(ctx: Any, grad: Float[Tensor, "rows _out"]) -> tuple[Tensor | None, ...]:
+        w, a, b, narrow, x = ctx.saved_tensors
         of_x, _, _, of_a, of_b, _ = ctx.needs_input_grad
-        above = grad.reshape(-1, grad.shape[-1])
         grad_x = grad_a = grad_b = None
         if of_b:
-            grad_b = above.t() @ narrow
+            grad_b = grad.t() @ narrow
         if of_x or of_a:
-            narrow_grad = (above @ b).mul_(ctx.s)  # (rows, r)
+            narrow_grad = (grad @ b).mul_(ctx.s)  # (rows, r)
             if of_x:
-                grad_x = (above @ w).addmm_(narrow_grad, a).view(ctx.shape)
+                grad_x = (grad @ w).addmm_(narrow_grad, a)
             if of_a:
-                grad_a = narrow_grad.t() @ rows
+                grad_a = narrow_grad.t() @ x
         return grad_x, None, None, grad_a, grad_b, None

@@ -16,7 +16,7 @@ from mlflow.utils.rest_utils import http_request
 from requests import Response
 
 from registry.clock import now
-from registry.probing import PROBE, UNWELL, Answer, Question, clock_answer, numbers
+from registry.probing import PROBE, UNWELL, Answer, Question, clock_answer, is_unwell, numbers
 from registry.settings import TRACKING_VARIABLE, without_password
 
 OLDEST = (3, 0, 1)
@@ -35,7 +35,7 @@ class MlflowProbe:
 
     def __init__(self, uri: str, home: Path) -> None:
         """Nothing is asked yet. `home` is ours: a server of this host may keep files in it."""
-        self.uri = uri
+        self.uri = uri.rstrip("/")
         self.home = home
 
     def look(self) -> Iterator[Answer]:
@@ -91,10 +91,11 @@ class MlflowProbe:
         made = self._ask("POST", f"{_API}/registered-models/create", {"name": PROBE})
         if made.status_code in (200, 400):  # 400: left by one that was killed
             gone = self._ask("DELETE", f"{_API}/registered-models/delete", {"name": PROBE})
-            detail = f"a registered model was made and deleted ({PROBE})"
-            if gone.status_code != 200:
-                detail = f"the registered model {PROBE} could not be deleted ({_words(gone)})"
-            yield _answer("rights", gone.status_code == 200, detail, "Delete it by hand.")
+            if gone.status_code == 200:
+                yield _answer("rights", True, f"a registered model was made and deleted ({PROBE})")
+            else:
+                what = f"the registered model {PROBE} could not be deleted"
+                yield self._refused(what, gone, remedy="Delete it by hand.")
         else:
             yield self._refused("a registered model cannot be made", made)
         begun = self._ask("POST", f"{_API}/experiments/create", {})
@@ -112,38 +113,42 @@ class MlflowProbe:
         if models.status_code != 200:
             yield self._refused("registered models cannot be listed", models)
         found = [each["name"] for each in _content(models).get("registered_models", [])]
-        closed = [
-            f"the registered model {name}"
+        said = {
+            f"the registered model {name}": self._would_change(
+                "registered-models/set-tag", {"name": name}
+            )
             for name in found
-            if self._closed("registered-models/set-tag", {"name": name})
-        ]
+        }
         experiments = self._ask(
             "POST", f"{_API}/experiments/search", {**asked, "max_results": 1000}
         )
         if experiments.status_code != 200:
             yield self._refused("experiments cannot be listed", experiments)
         for each in _content(experiments).get("experiments", []):
-            found.append(each["name"])
-            if self._closed(
+            said[f"the experiment {each['name']}"] = self._would_change(
                 "experiments/set-experiment-tag", {"experiment_id": each["experiment_id"]}
-            ):
-                closed.append(f"the experiment {each['name']}")
+            )
+        closed = [name for name, answer in said.items() if answer.status_code == 403]
+        failing = [name for name, answer in said.items() if is_unwell(answer.status_code)]
         if closed:
             remedy = "Have an admin of MLflow grant this account EDIT (or MANAGE) on them."
             yield _answer("rights", False, f"may not change {', '.join(closed[:5])}", remedy)
-        elif found:
-            detail = f"{len(found)} models and experiments called lori-… may be changed (asked)"
+        if failing:
+            what = f"no answer whether {', '.join(failing[:5])} may be changed"
+            yield self._refused(what, said[failing[0]])
+        elif said and not closed:
+            detail = f"{len(said)} models and experiments called lori-… may be changed (asked)"
             yield _answer("rights", True, detail)
 
-    def _closed(self, path: str, named: dict[str, str]) -> bool:
-        """Whether a change is refused; it is asked for without saying which, so none is made."""
-        return self._ask("POST", f"{_API}/{path}", named).status_code == 403
+    def _would_change(self, path: str, named: dict[str, str]) -> Response:
+        """What it says to a change that is asked for without saying which, so none is made."""
+        return self._ask("POST", f"{_API}/{path}", named)
 
     def _artifacts(self) -> Answer:
         said = self._ask("GET", f"{_API}/experiments/get", params={"experiment_id": "0"})
         if said.status_code != 200:
-            detail = f"where files go could not be asked ({_words(said)})"
-            return _answer("artifacts", True, detail)
+            detail = f"where files go could not be asked ({said.status_code}: {_words(said)})"
+            return _answer("artifacts", not is_unwell(said.status_code), detail, UNWELL)
         place = str(_content(said)["experiment"]["artifact_location"])
         scheme = place.partition(":")[0] if ":" in place else ""
         if scheme in ("", "file") and self.in_our_home(place):
@@ -164,11 +169,15 @@ class MlflowProbe:
         folder = Path(unquote(urlsplit(place).path))  # of a file URL, or a path as it is
         return folder.is_absolute() and folder.resolve().is_relative_to(self.home.resolve())
 
-    def _refused(self, what: str, said: Response) -> Answer:
+    def _refused(
+        self,
+        what: str,
+        said: Response,
+        remedy: str = "Have an admin of MLflow grant this account what it lacks.",
+    ) -> Answer:
         detail = f"{what} ({said.status_code}: {_words(said)})"
-        if said.status_code >= 500:
+        if is_unwell(said.status_code):
             return _answer("rights", False, f"asked, it fails: {detail}", UNWELL)
-        remedy = "Have an admin of MLflow grant this account what it lacks."
         return _answer("rights", False, detail, remedy)
 
     def _without_password(self, error: MlflowException) -> str:
@@ -183,7 +192,7 @@ class MlflowProbe:
         params: dict[str, str] | None = None,
     ) -> Response:
         said: Response = http_request(
-            get_default_host_creds(self.uri.rstrip("/")),
+            get_default_host_creds(self.uri),
             path,
             method,
             max_retries=0,

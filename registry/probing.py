@@ -18,6 +18,11 @@ UNWELL = "It may be busy or unwell: its log says why. Ask again."
 """What to do where a server fails at what it was asked: that says nothing about rights."""
 
 
+def is_unwell(status: int) -> bool:
+    """Whether a server that answers so could not say: it failed, was busy, or has been asked too often."""
+    return status >= 500 or status in (408, 429)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """What came of one question to one server."""

@@ -32,6 +32,7 @@ def changed_answers(
     refuses: tuple[str, ...] = (),
     fails: tuple[str, ...] = (),
     busy: tuple[str, ...] = (),
+    too_often: tuple[str, ...] = (),
     hangs_up: tuple[str, ...] = (),
     clock: timedelta = timedelta(0),
 ) -> Iterator[Changed]:
@@ -42,6 +43,7 @@ def changed_answers(
         refuses: `METHOD PATH`s that are answered 403.
         fails: `METHOD PATH`s that are answered 500.
         busy: `METHOD PATH`s that are answered 503 when they are asked first, and not passed on.
+        too_often: `METHOD PATH`s that are answered 429, and may be asked again at once.
         hangs_up: `METHOD PATH`s that are not answered.
         clock: how far its Date is off.
     """
@@ -69,11 +71,15 @@ def changed_answers(
                 status, content = 403, b"not for you"
             if f"{self.command} {path}" in fails:
                 status, content = 500, b"database is locked"
+            if f"{self.command} {path}" in too_often:
+                status, content = 429, b"slow down"
             if f"{self.command} {path}" in hangs_up:
                 return
             content = (says or {}).get(path, content)
             date = parsedate_to_datetime(answer.headers["Date"]) + clock
             self.send_response_only(status)
+            if status == 429:
+                self.send_header("Retry-After", "0")
             self.send_header("Date", format_datetime(date, usegmt=True))
             for name in ("Content-Type", "Location"):
                 if name in answer.headers:

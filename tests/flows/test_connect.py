@@ -159,6 +159,11 @@ def named(servers: Servers, *, prefect: str = "", mlflow: str = "") -> dict[str,
     }
 
 
+def without_prefect(servers: Servers, mlflow: str) -> dict[str, str]:
+    told = named(servers, mlflow=mlflow)
+    return {name: value for name, value in told.items() if name.startswith("MLFLOW")}
+
+
 @contextmanager
 def between(servers: Servers, **told: Any) -> Iterator[tuple[Changed, Changed]]:
     with (
@@ -258,14 +263,63 @@ def test_a_right_that_is_refused_is_named_and_what_was_made_before_it_goes_again
 def test_a_server_that_fails_or_falls_silent_is_not_told_as_a_right_that_lacks(
     servers: Servers, tmp_path: Path, how: str
 ) -> None:
-    at = ("POST /api/deployments/", "POST /api/2.0/mlflow/experiments/create")
+    before = _kept(servers)
+    at = ("POST /api/automations/", "POST /api/2.0/mlflow/experiments/create")
     with between(servers, **{how: at}) as (prefect, mlflow):
         said = ask(tmp_path, **named(servers, prefect=prefect.url, mlflow=mlflow.url))
     assert said.wrong() == [("prefect", "rights"), ("mlflow", "rights")]
     for server in ("prefect", "mlflow"):
         wrong = next(each for each in said.of(server, "rights") if not each["ok"])
         assert ("fails" if how == "fails" else "no longer does") in wrong["detail"]
-        assert wrong["remedy"] == UNWELL
+        assert wrong["remedy"].startswith(UNWELL)
+    silent = how == "hangs_up"
+    assert (prefect.asked[-1] == at[0]) == silent, "a silent one is asked nothing more"
+    if silent:  # what the first left goes with the second
+        assert "may be left" in said.of("prefect", "rights")[0]["detail"]
+        assert _kept(servers) != before
+        assert ask(tmp_path, **named(servers)).wrong() == []
+    assert _kept(servers) == before
+
+
+@pytest.mark.slow
+def test_a_server_that_fails_when_it_is_asked_about_what_is_ours_is_not_told_as_sound(
+    servers: Servers, tmp_path: Path
+) -> None:
+    at = "/api/2.0/mlflow/registered-models"
+    fails = (f"POST {at}/set-tag", "GET /api/2.0/mlflow/experiments/get")
+    model = {"name": "lori-failing"}
+    _mlflow(servers, "POST", f"{at}/create", model)
+    try:
+        with changed_answers(servers.mlflow, fails=fails) as mlflow:
+            said = ask(tmp_path, **without_prefect(servers, mlflow.url))
+        with changed_answers(servers.mlflow, fails=(f"DELETE {at}/delete",)) as mlflow:
+            unsaid = ask(tmp_path, **without_prefect(servers, mlflow.url))
+    finally:
+        _mlflow(servers, "DELETE", f"{at}/delete", model)
+    assert said.wrong() == [("mlflow", "rights"), ("mlflow", "artifacts")]
+    assert "lori-failing" in said.out
+    assert unsaid.wrong() == [("mlflow", "rights")]
+    for each in said.answers + unsaid.answers:
+        assert each["ok"] or each["remedy"] == UNWELL
+
+
+@pytest.mark.slow
+def test_a_server_that_was_asked_too_often_is_not_told_as_a_right_that_lacks(
+    servers: Servers, tmp_path: Path
+) -> None:
+    often = ("POST /api/flows/", "POST /api/2.0/mlflow/experiments/create")
+    with between(servers, too_often=often) as (prefect, mlflow):
+        said = ask(tmp_path, **named(servers, prefect=prefect.url, mlflow=mlflow.url))
+    assert said.wrong() == [("prefect", "rights"), ("mlflow", "rights")]
+    assert {each["remedy"] for each in said.answers if not each["ok"]} == {UNWELL}
+
+
+@pytest.mark.parametrize("slashes", ["", "/", "//"])
+def test_a_password_in_an_address_is_never_shown(tmp_path: Path, slashes: str) -> None:
+    nobody = f"http://me:s3cret@127.0.0.1:{free_port()}{slashes}"
+    said = ask(tmp_path, MLFLOW_TRACKING_URI=nobody)
+    assert said.wrong()[-1] == ("mlflow", "address")
+    assert "s3cret" not in said.out
 
 
 @pytest.mark.slow

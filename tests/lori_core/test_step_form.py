@@ -7,6 +7,7 @@ import torch
 from peft import PeftModel
 from peft.tuners.lora import LoraLayer
 from torch import Tensor
+from transformers import FalconConfig, FalconForCausalLM, OlmoConfig, OlmoForCausalLM
 
 from lori_core.adapters import attach, lora_layers
 from lori_core.attention import fused_attention, trains_fused
@@ -24,6 +25,24 @@ Made = Callable[[], PeftModel]
 
 def lora_llama() -> PeftModel:
     return llama_with_adapter(AdapterConfig(r=4, lora_alpha=6.0, method="lora"))
+
+
+def clipping_olmo() -> PeftModel:
+    """Its attention clamps in place what the layers of q, k and v give."""
+    config = OlmoConfig(
+        vocab_size=48,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=64,
+        clip_qkv=0.05,
+        attn_implementation="eager",
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(13)
+        model = OlmoForCausalLM(config).requires_grad_(False).eval()
+    return attach(model, ADAPTER, seed=0)
 
 
 def in_double(made: Made) -> PeftModel:
@@ -45,7 +64,7 @@ def logits_and_gradients(model: PeftModel) -> tuple[Tensor, dict[str, Tensor]]:
     return logits.detach(), grads
 
 
-@pytest.mark.parametrize("made", [llama_with_adapter, lora_llama, bert_with_adapter])
+@pytest.mark.parametrize("made", [llama_with_adapter, lora_llama, bert_with_adapter, clipping_olmo])
 def test_outputs_and_gradients_are_those_of_peft(made: Made) -> None:
     """A Llama's layers have no bias, a BERT's have one; with `method: lora` A trains too."""
     model = in_double(made)
@@ -118,6 +137,22 @@ def test_attention_is_fused_within_and_plain_again_afterwards() -> None:
 def test_a_model_without_fused_attention_keeps_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_llama()
     monkeypatch.setattr(type(model), "_supports_sdpa", False)
+    with fused_attention(model):
+        assert model.config._attn_implementation == "eager"
+    assert not trains_fused(model, "cpu")
+
+
+def test_a_model_that_cannot_change_its_attention_keeps_its_own() -> None:
+    """A Falcon has the fused kernel, and takes it only when it is loaded."""
+    model = FalconForCausalLM(
+        FalconConfig(
+            vocab_size=48,
+            hidden_size=16,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            attn_implementation="eager",
+        )
+    )
     with fused_attention(model):
         assert model.config._attn_implementation == "eager"
     assert not trains_fused(model, "cpu")
