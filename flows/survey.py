@@ -23,10 +23,10 @@ from lori_core.task_rows import TaskRows, load_task
 from registry.gating.policy import policy_from
 from registry.gating.sanity import Oddity, oddities
 
-START_SECONDS = 25.0
+START_SECONDS = 12.0
 """Of a run: the training child's imports, Prefect's server, MLflow's first import."""
 
-TASK_SECONDS = 3.0
+TASK_SECONDS = 2.0
 """Of a task outside training and evaluation: flow, certificate, filing."""
 
 SHOWN = 2

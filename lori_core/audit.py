@@ -84,8 +84,8 @@ def audit_task(rows: TaskRows, task: TaskConfig) -> Audit:
         *_leaks(rows, task),
         *_development(rows),
         *_contradictions(rows),
+        *_empty(rows, task),  # before labels: rows without a prompt have none that is meant
         *_labels(rows, task),
-        *_empty(rows, task),
         *_named(rows, task),
     )
     return Audit(task.name, tuple(sorted(found, key=lambda finding: finding.severity)))
@@ -288,7 +288,8 @@ def _empty(rows: TaskRows, task: TaskConfig) -> Iterable[Finding]:
         ],
         "error",
         "a prompt in every row that is asked",
-        "Remove them; rows of plain `text` can be learned and not asked.",
+        "Remove them, or give the task `prompt` and `completion` templates (as {text} and {label}): rows"
+        " of plain `text` can be learned and not asked.",
     )
 
 

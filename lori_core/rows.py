@@ -172,7 +172,7 @@ def _json_row(data: bytes, where: str, *, whole: bool) -> Row:
     except json.JSONDecodeError as error:
         cut = "" if whole else " (the last line is cut off)"
         raise BadInput(
-            f"{where}: {error.msg} at character {error.colno}{cut}",
+            f"{where}: {error.msg.removesuffix(' at')} at character {error.colno}{cut}",
             "one whole JSON object",
             "Write the file again." if cut else "Correct the line.",
         ) from None

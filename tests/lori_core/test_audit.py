@@ -156,6 +156,13 @@ def test_a_row_that_asks_nothing_cannot_be_a_test() -> None:
     assert kinds(audit) == [("empty-prompt", "error", 1)]
 
 
+def test_rows_of_text_that_are_to_be_classified_are_told_what_they_lack() -> None:
+    """Their form has no prompt, so that the whole text is the target: no label of any set."""
+    rows = tuple(an_example(str(i), "", f"text {i}") for i in range(2))
+    audit = audited(replace(TASK, metric="accuracy"), train=rows[:1], test=rows[1:])
+    assert "`prompt` and `completion` templates" in refusal(audit)
+
+
 @pytest.mark.parametrize(
     ("prompt", "named"),
     [("Do the sums.", 1), ("SUMS: 1 + 5", 1), ("resums", 0), ("sums2", 0), ("sum", 0)],

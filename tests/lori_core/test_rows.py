@@ -162,7 +162,7 @@ def test_a_limit_takes_the_first_rows_and_reads_no_further(tmp_path: Path) -> No
         ("", "r.jsonl is empty: expected at least one row."),
         ("\n\n", "r.jsonl is empty"),
         ('{"a": 1}\n\n{"a": 2}\n', "r.jsonl line 2 is empty: expected one JSON object on every"),
-        ('{"a": 1}\n{"a": "tor', "r.jsonl line 2: Unterminated string starting at at character 7 "),
+        ('{"a": 1}\n{"a": "tor', "r.jsonl line 2: Unterminated string starting at character 7 "),
         ('{"a": 1}\n{"a": "tor', "(the last line is cut off): expected one whole JSON object."),
         ('{"a": 1}\n{"a": 2', "line 2: Expecting ',' delimiter at character 8 (the last line is"),
         ('{"a" 1}\n{"a": 2}\n', "line 1: Expecting ':' delimiter at character 6: expected"),
