@@ -395,14 +395,20 @@ def test_a_normal_user_is_protected_as_root_is() -> None:
 
 def test_what_the_sandbox_runs_dies_with_whoever_asked(tmp_path: Path) -> None:
     asks = (
-        "from lori_core.sandbox import Limits, run_tests\n"
+        "from lori_core.sandbox import Limits, best_isolation, run_tests\n"
+        "best_isolation()  # its short trial run is over when this is said\n"
+        "print('asking', flush=True)\n"
         "run_tests('import time; time.sleep(50)', ['pass'], limits=Limits(wall_seconds=50.0))"
     )
     asker = subprocess.Popen(
         [sys.executable, "-c", asks],
         env={"PYTHONPATH": str(REPOSITORY), "TMPDIR": str(tmp_path)},
         cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
     )
+    assert asker.stdout is not None
+    with asker.stdout as said:
+        assert said.readline() == b"asking\n"
 
     def running() -> list[int]:
         return [
@@ -415,7 +421,7 @@ def test_what_the_sandbox_runs_dies_with_whoever_asked(tmp_path: Path) -> None:
     deadline = time.monotonic() + 20
     while len(running()) < 2 and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert len(running()) == 2  # the guard and its child, in the first or in the probing run
+    assert len(running()) == 2  # the guard and its child
     asker.send_signal(signal.SIGKILL)
     asker.wait()
     while running() and time.monotonic() < deadline:
