@@ -8,10 +8,14 @@ sys.path.insert(0, str(Path(__file__).parent))  # api_cases
 sys.path.insert(1, str(Path(__file__).parents[1] / "registry"))  # the registry's examples
 
 from api_cases import Browser, Server
+from decision_cases import HomeArtifacts, Learned
 from fake_aliases import FakeAliases
 from folder_artifacts import FolderArtifacts
+from people import Person, add_pages, give_passwords
+from quick_passwords import quick_passwords
 from registry_examples import declare, version_record, write_files
 
+from dashboard.app import make_app
 from registry.accounts import TOKEN_VARIABLE, Accounts, new_secret, owner
 from registry.decisions import Role
 from registry.home import HOME_VARIABLE
@@ -41,6 +45,26 @@ def registry(home: Path, tables: None, tmp_path: Path) -> Iterator[Registry]:
         yield registry
 
 
+@pytest.fixture(scope="module")
+def cheap_passwords() -> Iterator[None]:
+    """For a file's tests: signing in costs next to nothing."""
+    with quick_passwords():
+        yield
+
+
+@pytest.fixture
+def known(registry: Registry) -> Registry:
+    """With an account of each role, and their passwords."""
+    give_passwords(registry)
+    return registry
+
+
+@pytest.fixture
+def person(known: Registry) -> Person:
+    """Somebody at a browser, who has not signed in."""
+    return Person(add_pages(make_app(known, token=None, errands=False)))
+
+
 @pytest.fixture
 def tokens(registry: Registry) -> dict[Role, str]:
     """An account of each role, named by it, and its token."""
@@ -65,3 +89,27 @@ def guarded(registry: Registry, tokens: dict[Role, str]) -> Iterator[Browser]:
     """The app with an account of each role."""
     with Browser(registry, None) as browser:
         yield browser
+
+
+@pytest.fixture(scope="session")
+def homes(tmp_path_factory: pytest.TempPathFactory) -> Learned:
+    """Homes whose sequence passes its gate, to be copied."""
+    return Learned(tmp_path_factory.mktemp("learned"))
+
+
+@pytest.fixture
+def manual(home: Path, homes: Learned) -> Iterator[Registry]:
+    """Four versions that pass their gates; a promoter promotes by himself."""
+    homes.into(home, 4)
+    with open_registry(home, artifacts=HomeArtifacts(home), aliases=FakeAliases()) as registry:
+        give_passwords(registry)
+        yield registry
+
+
+@pytest.fixture
+def asking(home: Path, homes: Learned) -> Iterator[Registry]:
+    """Three versions, and a policy that wants a second person."""
+    homes.into(home, 3, "approval")
+    with open_registry(home, artifacts=HomeArtifacts(home), aliases=FakeAliases()) as registry:
+        give_passwords(registry)
+        yield registry

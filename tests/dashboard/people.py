@@ -9,9 +9,11 @@ from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
 from starlette.responses import Response
 
+from dashboard.app import make_app
 from dashboard.office import COOKIE, ReadingRows
 from dashboard.pages.errors import ErrorPage
 from dashboard.pages.shown import show
+from dashboard.proxy import Proxy, proxy_of
 from dashboard.visitors import PageSequence, Posting, Viewing
 from registry.accounts import Accounts, owner
 from registry.decisions import Role
@@ -21,6 +23,13 @@ from registry.store import Registry
 BASE = "http://127.0.0.1:8321"
 LOOKS, DOES = "/looks", "/does"
 ROWS, API_ROWS = "/rows/{sequence}/{task}", "/api/rows-of/{sequence}/{task}"
+PROXY = "10.1.2.3"
+BEHIND = proxy_of(
+    ["10.0.0.0/8", "2001:db8::/32"],
+    user_header="X-Forwarded-User",
+    groups_header="X-Forwarded-Groups",
+    groups=["ml-read=viewer", "ml-train=trainer", "ml-review=reviewer", "ml-release=promoter"],
+)
 HTML = {"accept": "text/html,application/xhtml+xml"}
 
 
@@ -119,3 +128,12 @@ class Person:
 
 def _names(headers: Mapping[str, str]) -> dict[str, str]:
     return {name.replace("_", "-"): value for name, value in headers.items()}
+
+
+def behind(registry: Registry, peer: str = PROXY, *, proxy: Proxy = BEHIND) -> Person:
+    """Somebody who comes by way of a proxy that is trusted."""
+    return Person(add_pages(make_app(registry, token=None, proxy=proxy, errands=False)), peer=peer)
+
+
+def by_proxy(name: str, *groups: str) -> dict[str, str]:
+    return {"x_forwarded_user": name, "x_forwarded_groups": ",".join(groups)}

@@ -2,14 +2,12 @@
 
 import html
 import re
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from arrival_cases import arrive, taken
 from people import Person, add_pages, give_passwords
-from quick_passwords import quick_passwords
 from sqlalchemy import update
 
 from dashboard.app import make_app
@@ -24,11 +22,7 @@ from registry.clock import now
 from registry.queue_view import queue_view
 from registry.store import Registry
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_passwords() -> Iterator[None]:
-    with quick_passwords():
-        yield
+pytestmark = pytest.mark.usefixtures("cheap_passwords")
 
 
 @pytest.fixture(autouse=True)

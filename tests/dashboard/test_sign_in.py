@@ -1,13 +1,11 @@
 """Signing in by name and password, or by the token printed at start; and how a sign-in ends."""
 
 import hashlib
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from people import DOES, LOOKS, Person, add_pages, give_passwords, password_of
-from quick_passwords import quick_passwords
+from people import DOES, LOOKS, Person, add_pages, password_of
 from sqlalchemy import select, update
 
 from dashboard.app import make_app
@@ -26,22 +24,7 @@ from registry.store import Registry
 
 PRINTED = new_secret()
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_passwords() -> Iterator[None]:
-    with quick_passwords():
-        yield
-
-
-@pytest.fixture
-def known(registry: Registry) -> Registry:
-    give_passwords(registry)
-    return registry
-
-
-@pytest.fixture
-def person(known: Registry) -> Person:
-    return Person(add_pages(make_app(known, token=None, errands=False)))
+pytestmark = pytest.mark.usefixtures("cheap_passwords")
 
 
 @pytest.fixture

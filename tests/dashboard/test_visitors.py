@@ -1,68 +1,34 @@
 """Who looks at a page, by which word: a cookie, a trusted proxy, a token; and what each may see."""
 
 import socket
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable
 from functools import partial
 
 import pytest
 from fastapi import Request
-from people import DOES, LOOKS, Person, add_pages, give_passwords
-from quick_passwords import quick_passwords
-from registry_examples import sequence_record, task_record
-from sqlalchemy import Engine, event, select
+from people import BEHIND, DOES, LOOKS, PROXY, Person, add_pages, behind, by_proxy
+from sqlalchemy import select
 from starlette.requests import HTTPConnection
 
 from dashboard.app import make_app
 from dashboard.office import COOKIE, Secret, TheOffice
-from dashboard.proxy import Proxy, proxy_of
+from dashboard.proxy import proxy_of
 from dashboard.safety import page_headers
 from dashboard.serve import serve
 from dashboard.visitors import Viewing, still_there
-from lori_core.errors import BadInput, CheckFailed, NotFound, Unavailable
-from registry import passwords, sign_ins
+from lori_core.errors import BadInput, CheckFailed, Unavailable
+from registry import passwords
 from registry.access_models import SignInRow
 from registry.accounts import Accounts, new_secret, owner
 from registry.decisions import Actor
 from registry.people import bare, one_person, proxied
 from registry.promoting import Promoter
-from registry.row_rights import RowRights
 from registry.store import Registry
 
 PRINTED = new_secret()
-PROXY = "10.1.2.3"
 S = "/api/sequences/assistant"
-BEHIND = proxy_of(
-    ["10.0.0.0/8", "2001:db8::/32"],
-    user_header="X-Forwarded-User",
-    groups_header="X-Forwarded-Groups",
-    groups=["ml-read=viewer", "ml-train=trainer", "ml-review=reviewer", "ml-release=promoter"],
-)
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick_passwords() -> Iterator[None]:
-    with quick_passwords():
-        yield
-
-
-@pytest.fixture
-def known(registry: Registry) -> Registry:
-    give_passwords(registry)
-    return registry
-
-
-@pytest.fixture
-def person(known: Registry) -> Person:
-    return Person(add_pages(make_app(known, token=None, errands=False)))
-
-
-def behind(registry: Registry, peer: str = PROXY, *, proxy: Proxy = BEHIND) -> Person:
-    return Person(add_pages(make_app(registry, token=None, proxy=proxy, errands=False)), peer=peer)
-
-
-def by_proxy(name: str, *groups: str) -> dict[str, str]:
-    return {"x_forwarded_user": name, "x_forwarded_groups": ",".join(groups)}
+pytestmark = pytest.mark.usefixtures("cheap_passwords")
 
 
 # Forms
@@ -392,144 +358,6 @@ def test_two_ways_in_make_nobody_two_persons(registry: Registry) -> None:
         made = Actor(name="ben", role="admin", account=True, vouched_by=("proxy:ann",))
         with pytest.raises(CheckFailed, match="could be both"):
             Promoter(registry, made).refuse_first_person("approve", asked)
-
-
-# Rows
-
-
-@pytest.fixture
-def tasks(known: Registry) -> Registry:
-    known.declare_sequence(replace(sequence_record(), name="other"))
-    for position in (1, 2):
-        known.declare_task("other", task_record(position))
-    return known
-
-
-def sees(person: Person, sequence: str, task: str) -> bool:
-    seen: bool = person.get(f"/rows/{sequence}/{task}").json()["seen"]
-    api = person.client.get(f"/api/rows-of/{sequence}/{task}")
-    assert api.status_code == (200 if seen else 403)
-    return seen
-
-
-def test_rows_take_a_right_of_their_own_which_no_role_brings(
-    person: Person, tasks: Registry
-) -> None:
-    rights = RowRights(tasks, owner())
-    for role in ("viewer", "admin"):
-        person.sign_in(role)
-        assert not sees(person, "assistant", "safety")
-        rights.allow_rows(role, "assistant", "safety")
-        assert sees(person, "assistant", "safety")
-        assert not sees(person, "assistant", "math")
-        assert not sees(person, "other", "safety")
-        rights.allow_rows(role, "assistant", None)
-        assert sees(person, "assistant", "math")
-        assert not sees(person, "other", "safety")
-        rights.revoke_rows(role, "assistant", None)
-        assert not sees(person, "assistant", "math")
-        assert sees(person, "assistant", "safety")
-        rights.revoke_rows(role, "assistant", "safety")
-        assert not sees(person, "assistant", "safety")
-
-
-def test_hidden_rows_nobody_sees(person: Person, tasks: Registry) -> None:
-    rights = RowRights(tasks, owner())
-    person.sign_in("viewer")
-    rights.allow_rows("viewer", "assistant", None)
-    hidden = rights.hide_rows("assistant", "safety", "holds addresses")
-    assert (hidden.reason, hidden.made_by) == ("holds addresses", owner().name)
-    assert not sees(person, "assistant", "safety")
-    assert sees(person, "assistant", "math")
-    with pytest.raises(CheckFailed, match="was hidden by"):
-        rights.hide_rows("assistant", "safety", "again")
-    rights.unhide_rows("assistant", "safety")
-    assert sees(person, "assistant", "safety")
-
-
-def test_who_comes_by_a_proxy_has_his_rights_by_that_name(tasks: Registry) -> None:
-    person, ann = behind(tasks), by_proxy("ann@example.org", "ml-read")
-    RowRights(tasks, owner()).allow_rows("proxy:Ann@Example.org", "assistant", "safety")
-    assert person.get("/rows/assistant/safety", **ann).json() == {"seen": True}
-    assert person.get("/rows/assistant/math", **ann).json() == {"seen": False}
-    ben = by_proxy("ben", "ml-release")
-    assert person.get("/rows/assistant/safety", **ben).json() == {"seen": False}
-
-
-def test_without_accounts_rows_take_the_printed_token(registry: Registry) -> None:
-    person = Person(add_pages(make_app(registry, token=PRINTED, errands=False)))
-    assert not sees(person, "assistant", "safety")
-    person.send("/sign-in", {"token": PRINTED})
-    assert sees(person, "assistant", "safety")
-    RowRights(registry, owner()).hide_rows("assistant", "safety", "holds addresses")
-    assert not sees(person, "assistant", "safety")
-    bearer = {"authorization": f"Bearer {PRINTED}"}
-    fresh = Person(person.client.app)  # type: ignore[arg-type]
-    assert fresh.client.get("/api/rows-of/assistant/math", headers=bearer).status_code == 200
-
-
-def test_a_right_names_what_there_is_and_an_admin_gives_it(tasks: Registry) -> None:
-    rights = RowRights(tasks, owner())
-    for name, sequence, task in [
-        ("nobody", "assistant", None),
-        ("viewer", "nothing", None),
-        ("viewer", "assistant", "nothing"),
-        ("Viewer", "assistant", None),
-        ("os:root", "assistant", None),
-        ("proxy:a b", "assistant", None),
-    ]:
-        with pytest.raises(BadInput):
-            rights.allow_rows(name, sequence, task)
-    assert rights.allow_rows("viewer", "assistant", None) == rights.allow_rows(
-        "viewer", "assistant", None
-    )
-    assert [(each.account, each.task) for each in rights.row_rights()] == [("viewer", None)]
-    with pytest.raises(NotFound):
-        rights.revoke_rows("viewer", "assistant", "safety")
-    with pytest.raises(NotFound):
-        rights.unhide_rows("assistant", "safety")
-    for role in ("viewer", "trainer", "reviewer", "promoter"):
-        mine = RowRights(tasks, Actor(name=role, role=role, account=True))  # type: ignore[arg-type]
-        for ask in (
-            mine.row_rights,
-            mine.hidden_rows,
-            lambda mine=mine: mine.allow_rows("viewer", "assistant", None),
-            lambda mine=mine: mine.revoke_rows("viewer", "assistant", None),
-            lambda mine=mine: mine.hide_rows("assistant", "safety", "x"),
-            lambda mine=mine: mine.unhide_rows("assistant", "safety"),
-        ):
-            with pytest.raises(CheckFailed, match="role: "):
-                ask()
-
-
-def test_asking_who_looks_takes_as_many_queries_however_many_rights_there_are(
-    person: Person, tasks: Registry
-) -> None:
-    person.sign_in("viewer")
-
-    def queries() -> int:
-        count = 0
-
-        def counted(*_: object) -> None:
-            nonlocal count
-            count += 1
-
-        engine: Engine = tasks._database.engine
-        event.listen(engine, "before_cursor_execute", counted)
-        assert person.get(LOOKS).status_code == 200
-        event.remove(engine, "before_cursor_execute", counted)
-        return count
-
-    before = queries()
-    rights, book = RowRights(tasks, owner()), Accounts(tasks, owner())
-    for task in ("safety", "math"):
-        for sequence in ("assistant", "other"):
-            rights.allow_rows("viewer", sequence, task)
-            rights.hide_rows(sequence, task, "x")
-    for number in range(20):
-        book.create(f"more-{number}", "viewer")
-        sign_ins.proxied_in(tasks, Actor(name=f"proxy:{number}", role="viewer", account=True))
-    assert queries() == before <= 10
 
 
 # What the browser is told

@@ -26,11 +26,6 @@ from registry.version_list import version_list
 S = "/sequences/assistant"
 
 
-@pytest.fixture(scope="module")
-def homes(tmp_path_factory: pytest.TempPathFactory) -> Learned:
-    return Learned(tmp_path_factory.mktemp("learned"))
-
-
 @pytest.fixture
 def asking(home: Path, homes: Learned) -> Iterator[Registry]:
     """Two versions, and a policy that wants a second person."""
