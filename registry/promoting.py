@@ -334,8 +334,9 @@ class Promoter:
             if asked is None:
                 before = decided.serving(session, owner, "previous")
                 if before is None:
+                    there = "" if served is None else f" before {decided.shown_version(served)}"
                     raise BadInput(
-                        f"rollback of {sequence}: nothing served before {decided.shown_version(served)}",
+                        f"rollback of {sequence}: nothing served{there}",
                         "a champion before this one",
                         "`--base` serves the bare base.",
                     )

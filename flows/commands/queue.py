@@ -6,6 +6,7 @@ import click
 
 if TYPE_CHECKING:
     from registry.arrival_records import Arrival
+    from registry.desks import Opened
 
 with_targets = click.argument("targets", metavar="ARRIVAL|SEQUENCE...", nargs=-1, required=True)
 
@@ -36,9 +37,8 @@ def cancel(targets: tuple[str, ...]) -> None:
                     if here.queue.arrival(arrival.id).state in OPEN:
                         raise
                     click.echo(f"arrival {arrival.id} ({sequence}: {arrival.task}) was over before")
-            if not there:
-                if sequence is not None and not here.queue.arrivals(sequence, last=1):
-                    here.readers.sequence(sequence)  # refuses an unknown one
+            if not there and sequence is not None:
+                _refuse_unknown(here, sequence)
                 click.echo(f"{sequence}: nothing waits")
 
 
@@ -57,8 +57,14 @@ def retry(targets: tuple[str, ...]) -> None:
         for number, sequence in targets_of(targets):
             if number is None and sequence is not None:
                 number = here.queue.blocked().get(sequence)
-            if number is None:
-                raise BadInput(f"sequence {sequence!r}: nothing of it failed", "a failed arrival")
+                if number is None:
+                    _refuse_unknown(here, sequence)
+                    raise BadInput(
+                        f"sequence {sequence!r}: nothing of it failed",
+                        "a failed arrival, or the number of a cancelled one",
+                        "`lori status` lists them.",
+                    )
+            assert number is not None
             arrival = here.queue.retry(number)
             click.echo(f"arrival {arrival.id} ({arrival.sequence}: {arrival.task}) waits again")
 
@@ -101,6 +107,12 @@ def release(targets: tuple[str, ...]) -> None:
             elif sequence is not None:
                 here.queue.release_sequence(sequence)
                 click.echo(f"{sequence} goes on")
+
+
+def _refuse_unknown(here: "Opened", sequence: str) -> None:
+    """Raise BadInput for a sequence that nothing was submitted of and nothing is recorded of."""
+    if not here.queue.arrivals(sequence, last=1):
+        here.readers.sequence(sequence)
 
 
 def _tell_cancelled(arrival: "Arrival") -> None:

@@ -18,8 +18,10 @@ from registry.store import Registry, open_registry
 def test_back_goes_to_the_champion_before_and_again_to_the_one_before_that(
     four: Registry, aliases: FakeAliases
 ) -> None:
-    promote(four, 1, 2, 4)
     desk = Desk(four, ANN)
+    with pytest.raises(BadInput, match=r"nothing served: expected"):
+        desk.rollback("assistant", reason="broke")
+    promote(four, 1, 2, 4)
     assert [desk.rollback("assistant", reason="broke").to_version for _ in range(2)] == [2, 1]
     with pytest.raises(BadInput, match="nothing served before version 1"):
         desk.rollback("assistant", reason="broke")
